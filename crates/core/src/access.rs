@@ -1,0 +1,158 @@
+//! Who may do what: operations on topics, told by filters.
+//!
+//! How a caller proves who they are (a token, later a JWT) is the gateway's business; what that allows is decided here.
+
+use std::sync::Arc;
+
+use crate::error::{Error, Kind, Result};
+use crate::name::{Filter, TopicName};
+
+/// What a caller can do with a topic or a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// Read, wait, be pushed to, list and describe.
+    Subscribe,
+    /// Publish, and so create a topic by publishing.
+    Publish,
+    /// Create, close and delete topics.
+    Manage,
+    /// Send requests to a service.
+    Request,
+    /// Serve requests to a service.
+    Respond,
+}
+
+impl Operation {
+    /// All of them with the names that configurations use.
+    pub const NAMES: [(&'static str, Self); 5] = [
+        ("subscribe", Self::Subscribe),
+        ("publish", Self::Publish),
+        ("manage", Self::Manage),
+        ("request", Self::Request),
+        ("respond", Self::Respond),
+    ];
+
+    /// The name used in configurations.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, operation)| *operation == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// Some operations on the topics (or services) that match a filter.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// What is allowed.
+    pub operations: Vec<Operation>,
+    /// On which names.
+    pub filters: Vec<Filter>,
+}
+
+/// Who a caller is and what they may do.
+#[derive(Debug, Clone)]
+pub struct Access {
+    subject: Option<Arc<str>>,
+    grants: Option<Arc<[Grant]>>,
+}
+
+impl Access {
+    /// May do everything: what a hub without tokens gives to everybody.
+    pub fn unrestricted() -> Self {
+        Self { subject: None, grants: None }
+    }
+
+    /// A named caller with these grants and nothing else.
+    pub fn new(subject: &str, grants: Vec<Grant>) -> Self {
+        Self { subject: Some(subject.into()), grants: Some(grants.into()) }
+    }
+
+    /// The caller's name, if they have proven one.
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_deref()
+    }
+
+    /// Whether an operation on a name is allowed. Names that begin with `$replies/` cannot be guessed and so are
+    /// readable by whoever knows them.
+    pub fn allows(&self, operation: Operation, name: &TopicName) -> bool {
+        if operation == Operation::Subscribe && name.as_str().starts_with("$replies/") {
+            return true;
+        }
+        let Some(grants) = &self.grants else { return true };
+        grants
+            .iter()
+            .any(|grant| grant.operations.contains(&operation) && grant.filters.iter().any(|f| f.matches(name)))
+    }
+
+    /// The same as a result that says what is missing.
+    pub fn check(&self, operation: Operation, name: &TopicName) -> Result<()> {
+        if self.allows(operation, name) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Forbidden,
+            format!("this token does not allow {} on {name}; use one whose grants do", operation.name()),
+        ))
+    }
+
+    /// Whether everything a filter can match may be read: some grant's filter covers it.
+    pub fn check_filter(&self, filter: &Filter) -> Result<()> {
+        let Some(grants) = &self.grants else { return Ok(()) };
+        let covered = grants
+            .iter()
+            .filter(|grant| grant.operations.contains(&Operation::Subscribe))
+            .any(|grant| grant.filters.iter().any(|outer| covers(outer, filter)));
+        if covered {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Forbidden,
+            format!("this token does not allow subscribe on all of {filter}; subscribe to a narrower filter"),
+        ))
+    }
+}
+
+/// Whether `outer` matches every name that `inner` matches.
+fn covers(outer: &Filter, inner: &Filter) -> bool {
+    let mut inner_levels = inner.as_str().split('/');
+    let mut first = true;
+    for pattern in outer.as_str().split('/') {
+        let level = inner_levels.next();
+        let reserved = first && level.is_some_and(|l| l.starts_with('$'));
+        first = false;
+        match (pattern, level) {
+            ("#", _) => return !reserved,
+            ("+", Some(level)) if level != "#" && !reserved => {}
+            (text, Some(level)) if text == level => {}
+            _ => return false,
+        }
+    }
+    inner_levels.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_covered_only_as_a_whole() {
+        let check = |outer: &str, inner: &str| covers(&Filter::parse(outer).unwrap(), &Filter::parse(inner).unwrap());
+        assert!(check("#", "a/+/#"));
+        assert!(check("a/+", "a/+"));
+        assert!(check("a/#", "a/b/#"));
+        assert!(check("a/#", "a"));
+        assert!(!check("a/+", "a/#"));
+        assert!(!check("a/+", "+/b"));
+        assert!(!check("#", "$presence/#"));
+        assert!(!check("a/b", "a/+"));
+    }
+
+    #[test]
+    fn grants_bind_operations_to_names() {
+        let grant = Grant { operations: vec![Operation::Publish], filters: vec![Filter::parse("chat/#").unwrap()] };
+        let access = Access::new("anna", vec![grant]);
+        let topic = |name| TopicName::parse(name).unwrap();
+        assert!(access.allows(Operation::Publish, &topic("chat/a")));
+        assert!(!access.allows(Operation::Subscribe, &topic("chat/a")));
+        assert!(!access.allows(Operation::Publish, &topic("other")));
+        assert!(access.allows(Operation::Subscribe, &topic("$replies/abc")));
+    }
+}

@@ -1,0 +1,203 @@
+//! The rules of a log: what a transaction may do, and what it leaves behind.
+//!
+//! A ledger is a fold over the log's records. An engine stages transactions on it one after the other, writes the
+//! records that come out, and then [`Ledger::commit`]s, or takes everything since the last commit back with
+//! [`Ledger::rollback`] when the write failed. Rules are checked against the staged state, so what is still being
+//! written counts. It does no I/O and keeps no messages.
+
+mod append;
+mod state;
+
+pub use self::state::{ClosedBy, ProducerState, Snapshot, TopicLedger};
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::clock::Timestamp;
+use crate::cursor::Offset;
+use crate::engine::transaction::{Create, Delete, Op, Outcome, Record, Transaction};
+use crate::error::{Error, Kind, Result};
+use crate::limits::Limits;
+use crate::name::TopicName;
+
+/// Deleted names that are remembered, so that a cursor into an earlier life is told so.
+const TOMBSTONES_MAX: usize = 100_000;
+
+/// What a staged transaction consists of.
+#[derive(Debug)]
+pub struct Staged {
+    /// The records to write, in order; empty if nothing changes.
+    pub records: Vec<Record>,
+    /// The answers to give once they are written.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// The state of a log, with what has been staged on it.
+#[derive(Debug)]
+pub struct Ledger {
+    limits: Limits,
+    topics: HashMap<TopicName, TopicLedger>,
+    tombstones: HashMap<TopicName, Offset>,
+    /// The same by age, to forget the oldest first.
+    tombstones_by_offset: BTreeMap<Offset, TopicName>,
+    /// Tombstones at or below this are forgotten: a name without one counts as deleted here.
+    tombstone_floor: Offset,
+    /// The last offset that was given out. It never goes back: what was not written becomes a hole.
+    last: Offset,
+    journal: Vec<state::Undo>,
+}
+
+impl Ledger {
+    /// The ledger of an empty log.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            topics: HashMap::new(),
+            tombstones: HashMap::new(),
+            tombstones_by_offset: BTreeMap::new(),
+            tombstone_floor: Offset::ZERO,
+            last: Offset::ZERO,
+            journal: Vec::new(),
+        }
+    }
+
+    /// The last offset that was given out.
+    pub fn last(&self) -> Offset {
+        self.last
+    }
+
+    /// Leaves out offsets up to this one, after records that may have been written were lost.
+    pub fn skip_to(&mut self, offset: Offset) {
+        self.last = self.last.max(offset);
+    }
+
+    /// A topic's state, staged changes included.
+    pub fn topic(&self, name: &TopicName) -> Option<&TopicLedger> {
+        self.topics.get(name)
+    }
+
+    /// All topics.
+    pub fn topics(&self) -> impl Iterator<Item = (&TopicName, &TopicLedger)> {
+        self.topics.iter()
+    }
+
+    /// Checks a transaction and folds it in; refused as a whole if any of its operations is.
+    pub fn stage(&mut self, transaction: Transaction, now: Timestamp) -> Result<Staged> {
+        let mark = self.journal.len();
+        let mut staged = Staged { records: Vec::new(), outcomes: Vec::new() };
+        for op in transaction.ops {
+            let outcome = match op {
+                Op::Create(create) => self.stage_create(create, now, &mut staged.records),
+                Op::Append(append) => self.stage_append(append, now, &mut staged.records),
+                Op::Delete(delete) => self.stage_delete(&delete, &mut staged.records),
+            };
+            match outcome {
+                Ok(outcome) => staged.outcomes.push(outcome),
+                Err(error) => {
+                    self.rollback_to(mark);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(staged)
+    }
+
+    /// Makes everything staged so far final.
+    pub fn commit(&mut self) {
+        self.journal.clear();
+    }
+
+    /// Takes back everything since the last commit. Offsets are not given out again.
+    pub fn rollback(&mut self) {
+        self.rollback_to(0);
+    }
+
+    /// Folds in a record that is read back from the log.
+    pub fn replay(&mut self, record: &Record) {
+        self.apply(record);
+        self.journal.clear();
+    }
+
+    fn next_offset(&mut self) -> Offset {
+        self.last = self.last.next();
+        self.last
+    }
+
+    fn record(&mut self, record: Record, records: &mut Vec<Record>) {
+        self.apply(&record);
+        records.push(record);
+    }
+
+    fn stage_create(&mut self, create: Create, now: Timestamp, records: &mut Vec<Record>) -> Result<Outcome> {
+        if let Some(topic) = self.topics.get(&create.topic) {
+            let same = topic.config.content_type.matches(&create.config.content_type)
+                && topic.config.ttl == create.config.ttl
+                && topic.config.expires_at == create.config.expires_at
+                && topic.config.retention == create.config.retention
+                && topic.closed.is_some() == create.closed;
+            if same {
+                return Ok(Outcome::Created { new: false, tail: topic.tail() });
+            }
+            return Err(Error::new(
+                Kind::TopicExists,
+                format!(
+                    "the topic {} exists with another content type, TTL, expiry, retention or closure; \
+                     use it as it is, or delete it first",
+                    create.topic
+                ),
+            ));
+        }
+        self.create_topic(&create.topic, create.config.into(), now, records)?;
+        for message in create.messages {
+            self.append_message(&create.topic, message, now, records);
+        }
+        if create.closed {
+            self.close_topic(&create.topic, None, records);
+        }
+        let tail = self.topics.get(&create.topic).map_or(self.last, TopicLedger::tail);
+        Ok(Outcome::Created { new: true, tail })
+    }
+
+    fn create_topic(
+        &mut self,
+        name: &TopicName,
+        config: std::sync::Arc<crate::engine::transaction::TopicConfig>,
+        now: Timestamp,
+        records: &mut Vec<Record>,
+    ) -> Result<()> {
+        if self.topics.len() >= self.limits.topics {
+            return Err(Error::new(
+                Kind::TooMany,
+                format!("the log holds its limit of {} topics; delete some first", self.limits.topics),
+            ));
+        }
+        let deleted_at = self.tombstones.get(name).copied().unwrap_or(self.tombstone_floor);
+        let offset = self.next_offset();
+        self.record(Record::Created { topic: name.clone(), offset, time: now, config, deleted_at }, records);
+        Ok(())
+    }
+
+    fn close_topic(
+        &mut self,
+        name: &TopicName,
+        by: Option<crate::engine::transaction::ProducerStep>,
+        records: &mut Vec<Record>,
+    ) {
+        let offset = self.next_offset();
+        self.record(Record::Closed { topic: name.clone(), offset, by }, records);
+    }
+
+    fn stage_delete(&mut self, delete: &Delete, records: &mut Vec<Record>) -> Result<Outcome> {
+        let found = self.topics.get(&delete.topic).filter(|topic| delete.created.is_none_or(|c| c == topic.created));
+        if found.is_none() {
+            return Err(topic_not_found(&delete.topic));
+        }
+        let at = self.next_offset();
+        self.record(Record::Deleted { topic: delete.topic.clone(), offset: at }, records);
+        Ok(Outcome::Deleted { at })
+    }
+}
+
+/// The error for a topic that does not exist.
+pub(crate) fn topic_not_found(topic: &TopicName) -> Error {
+    Error::new(Kind::TopicNotFound, format!("there is no topic {topic}; create it with PUT first"))
+}

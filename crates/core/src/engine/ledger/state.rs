@@ -1,0 +1,243 @@
+//! What a ledger knows of a topic, how a record changes it, and how the change is taken back.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::cursor::Offset;
+use crate::engine::ledger::{Ledger, TOMBSTONES_MAX};
+use crate::engine::transaction::{ProducerStep, Record, TopicConfig};
+use crate::limits::Limits;
+use crate::name::TopicName;
+
+/// A topic in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicLedger {
+    /// How it is set up.
+    pub config: Arc<TopicConfig>,
+    /// Where it begins.
+    pub created: Offset,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Where this name was deleted before.
+    pub deleted_at: Offset,
+    /// Its last message (0: none).
+    pub last: Offset,
+    /// Whether and by whom it was closed.
+    pub closed: Option<ClosedBy>,
+    /// The last `Stream-Seq`.
+    pub stream_seq: Option<Box<str>>,
+    /// Boxed, since most topics have none.
+    producers: Option<Box<HashMap<Box<str>, ProducerState>>>,
+}
+
+impl TopicLedger {
+    /// Where the topic ends now: its last message, or its creation.
+    pub fn tail(&self) -> Offset {
+        self.last.max(self.created)
+    }
+
+    /// The producers that have written to it.
+    pub fn producers(&self) -> Option<&HashMap<Box<str>, ProducerState>> {
+        self.producers.as_deref()
+    }
+}
+
+/// How a topic was closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedBy {
+    /// The producer's step that did it, if one did.
+    pub by: Option<ProducerStep>,
+}
+
+/// How far a producer has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProducerState {
+    /// Its epoch.
+    pub epoch: u64,
+    /// The last sequence number in it.
+    pub seq: u64,
+    /// When that was.
+    pub time: Timestamp,
+}
+
+/// A ledger's whole state, as a checkpoint keeps it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The last offset given out.
+    pub last: Offset,
+    /// Tombstones at or below it are forgotten.
+    pub tombstone_floor: Offset,
+    /// Deleted names and where they were deleted.
+    pub tombstones: Vec<(TopicName, Offset)>,
+    /// Topics and their state, without producers.
+    pub topics: Vec<(TopicName, TopicLedger)>,
+    /// Producers by topic.
+    pub producers: Vec<(TopicName, Box<str>, ProducerState)>,
+}
+
+/// How to take back one change.
+#[derive(Debug)]
+pub(super) enum Undo {
+    Topic(TopicName, Option<Box<TopicLedger>>),
+    Last(TopicName, Offset),
+    StreamSeq(TopicName, Option<Box<str>>),
+    Closed(TopicName),
+    Producer(TopicName, Box<str>, Option<ProducerState>),
+    Tombstone(TopicName, Option<Offset>),
+}
+
+impl Ledger {
+    /// Everything, to be written into a checkpoint. Call it when nothing is staged.
+    pub fn snapshot(&self) -> Snapshot {
+        let topics =
+            self.topics.iter().map(|(name, topic)| (name.clone(), TopicLedger { producers: None, ..topic.clone() }));
+        let producers = self.topics.iter().flat_map(|(name, topic)| {
+            let all = topic.producers.iter().flat_map(|all| all.iter());
+            all.map(move |(id, state)| (name.clone(), id.clone(), *state))
+        });
+        Snapshot {
+            last: self.last,
+            tombstone_floor: self.tombstone_floor,
+            tombstones: self.tombstones.iter().map(|(name, at)| (name.clone(), *at)).collect(),
+            topics: topics.collect(),
+            producers: producers.collect(),
+        }
+    }
+
+    /// The ledger that a snapshot was taken of.
+    pub fn restore(snapshot: Snapshot, limits: Limits) -> Self {
+        let mut ledger = Self::new(limits);
+        ledger.last = snapshot.last;
+        ledger.tombstone_floor = snapshot.tombstone_floor;
+        for (name, at) in snapshot.tombstones {
+            ledger.tombstones_by_offset.insert(at, name.clone());
+            ledger.tombstones.insert(name, at);
+        }
+        ledger.topics = snapshot.topics.into_iter().collect();
+        for (name, id, state) in snapshot.producers {
+            if let Some(topic) = ledger.topics.get_mut(&name) {
+                topic.producers.get_or_insert_default().insert(id, state);
+            }
+        }
+        ledger
+    }
+
+    /// Folds one record in and remembers how to take it back.
+    pub(super) fn apply(&mut self, record: &Record) {
+        self.last = self.last.max(record.offset());
+        match record {
+            Record::Created { topic, offset, time, config, deleted_at } => {
+                self.set_tombstone(topic, None);
+                let ledger = TopicLedger {
+                    config: Arc::clone(config),
+                    created: *offset,
+                    created_at: *time,
+                    deleted_at: *deleted_at,
+                    last: Offset::ZERO,
+                    closed: None,
+                    stream_seq: None,
+                    producers: None,
+                };
+                let before = self.topics.insert(topic.clone(), ledger).map(Box::new);
+                self.journal.push(Undo::Topic(topic.clone(), before));
+            }
+            Record::Deleted { topic, offset } => {
+                let before = self.topics.remove(topic).map(Box::new);
+                self.journal.push(Undo::Topic(topic.clone(), before));
+                self.set_tombstone(topic, Some(*offset));
+            }
+            Record::Message(_) | Record::StreamSeq { .. } | Record::Producer { .. } | Record::Closed { .. } => {
+                self.apply_to_topic(record);
+            }
+        }
+    }
+
+    fn apply_to_topic(&mut self, record: &Record) {
+        let name = record.topic().clone();
+        let idle = self.limits.producer_idle;
+        let n_producers_max = self.limits.producers_per_topic;
+        let Some(topic) = self.topics.get_mut(&name) else { return };
+        let undo = match record {
+            Record::Message(message) => Undo::Last(name, std::mem::replace(&mut topic.last, message.offset)),
+            Record::StreamSeq { value, .. } => Undo::StreamSeq(name, topic.stream_seq.replace(value.clone())),
+            Record::Closed { by, .. } => {
+                topic.closed = Some(ClosedBy { by: by.clone() });
+                Undo::Closed(name)
+            }
+            Record::Producer { step, time, .. } => {
+                let producers = topic.producers.get_or_insert_default();
+                if producers.len() >= n_producers_max && !producers.contains_key(&step.id) {
+                    producers.retain(|_, producer| time.since(producer.time) < idle);
+                }
+                let state = ProducerState { epoch: step.epoch, seq: step.seq, time: *time };
+                Undo::Producer(name, step.id.clone(), producers.insert(step.id.clone(), state))
+            }
+            Record::Created { .. } | Record::Deleted { .. } => return,
+        };
+        self.journal.push(undo);
+    }
+
+    pub(super) fn rollback_to(&mut self, mark: usize) {
+        while self.journal.len() > mark {
+            match self.journal.pop() {
+                Some(Undo::Topic(name, Some(topic))) => {
+                    self.topics.insert(name, *topic);
+                }
+                Some(Undo::Topic(name, None)) => {
+                    self.topics.remove(&name);
+                }
+                Some(Undo::Tombstone(name, before)) => self.put_tombstone(&name, before),
+                Some(undo) => self.undo_in_topic(undo),
+                None => return,
+            }
+        }
+    }
+
+    fn undo_in_topic(&mut self, undo: Undo) {
+        let (Undo::Last(name, _)
+        | Undo::StreamSeq(name, _)
+        | Undo::Closed(name)
+        | Undo::Producer(name, ..)
+        | Undo::Topic(name, _)
+        | Undo::Tombstone(name, _)) = &undo;
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        match undo {
+            Undo::Last(_, last) => topic.last = last,
+            Undo::StreamSeq(_, value) => topic.stream_seq = value,
+            Undo::Closed(_) => topic.closed = None,
+            Undo::Producer(_, id, before) => {
+                let producers = topic.producers.get_or_insert_default();
+                match before {
+                    Some(state) => producers.insert(id, state),
+                    None => producers.remove(&id),
+                };
+            }
+            Undo::Topic(..) | Undo::Tombstone(..) => {}
+        }
+    }
+
+    fn set_tombstone(&mut self, name: &TopicName, at: Option<Offset>) {
+        let before = self.tombstones.get(name).copied();
+        self.journal.push(Undo::Tombstone(name.clone(), before));
+        self.put_tombstone(name, at);
+        while self.tombstones.len() > TOMBSTONES_MAX {
+            let Some((offset, oldest)) = self.tombstones_by_offset.pop_first() else { break };
+            self.tombstones.remove(&oldest);
+            self.tombstone_floor = offset;
+        }
+    }
+
+    fn put_tombstone(&mut self, name: &TopicName, at: Option<Offset>) {
+        let before = match at {
+            Some(at) => {
+                self.tombstones_by_offset.insert(at, name.clone());
+                self.tombstones.insert(name.clone(), at)
+            }
+            None => self.tombstones.remove(name),
+        };
+        if let Some(before) = before {
+            self.tombstones_by_offset.remove(&before);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The memory engine: the executable specification of an engine, and the log of topics that need not outlive the
+//! process.
+
+mod kept;
+
+use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::fmt;
+use std::future::ready;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::clock::Timestamp;
+use crate::cursor::{LogId, Offset};
+use crate::engine::ledger::Ledger;
+use crate::engine::memory::kept::Kept;
+use crate::engine::transaction::{Outcome, Record, Transaction};
+use crate::engine::{Durability, Engine, Observer, Pending, ReadPage, ReadRequest, ScanPage, ScanRequest, Trimmed};
+use crate::error::{Error, Kind, Result};
+use crate::limits::Limits;
+use crate::name::TopicName;
+
+/// Deletions that a lagging filter can still be told of.
+const DELETIONS_MAX: usize = 100_000;
+/// Topics, and messages of one topic, that are looked at by retention before others get their turn.
+const MAINTAIN_TURN_MAX: usize = 1_000;
+
+/// A log in memory.
+pub struct MemoryEngine {
+    log: LogId,
+    /// Held while a transaction is staged, kept and told to the observer, so that the observer hears of commits in
+    /// log order. The observer must not call the engine.
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    ledger: Ledger,
+    topics: HashMap<TopicName, Kept>,
+    /// Topics with retention by age.
+    ageing: HashSet<TopicName>,
+    /// Where topics were deleted, for filters that lag.
+    deletions: BTreeMap<Offset, TopicName>,
+    observer: Option<Arc<dyn Observer>>,
+    /// Bytes of all messages that are kept.
+    bytes: u64,
+    bytes_max: u64,
+    closed: bool,
+}
+
+impl fmt::Debug for MemoryEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryEngine").field("log", &self.log).finish_non_exhaustive()
+    }
+}
+
+impl MemoryEngine {
+    /// An empty log. Its id should be drawn at random, so that cursors of an earlier process are recognised.
+    pub fn new(log: LogId, limits: Limits) -> Self {
+        Self {
+            log,
+            inner: Mutex::new(Inner {
+                bytes: 0,
+                bytes_max: limits.memory_log_bytes,
+                ledger: Ledger::new(limits),
+                topics: HashMap::new(),
+                ageing: HashSet::new(),
+                deletions: BTreeMap::new(),
+                observer: None,
+                closed: false,
+            }),
+        }
+    }
+
+    fn commit_now(&self, transaction: Transaction, now: Timestamp) -> Result<Vec<Outcome>> {
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return Err(Error::new(Kind::ShuttingDown, "the hub is stopping; reconnect and send it again"));
+        }
+        let staged = inner.ledger.stage(transaction, now)?;
+        let new = staged.records.iter().map(|record| match record {
+            Record::Message(message) => message.size() as u64,
+            _ => 0,
+        });
+        if inner.bytes.saturating_add(new.sum()) > inner.bytes_max {
+            inner.ledger.rollback();
+            let bytes_max = inner.bytes_max;
+            return Err(Error::new(
+                Kind::StorageFull,
+                format!("the memory log holds its limit of {bytes_max} bytes; delete topics, or give them a retention"),
+            ));
+        }
+        inner.ledger.commit();
+        let trims: Vec<_> = staged.records.iter().filter_map(|record| inner.keep(record)).collect();
+        if let Some(observer) = inner.observer.clone() {
+            if !staged.records.is_empty() {
+                observer.committed(&staged.records, inner.ledger.last());
+            }
+            for (topic, trimmed) in trims {
+                observer.trimmed(&topic, trimmed);
+            }
+        }
+        Ok(staged.outcomes)
+    }
+}
+
+impl Inner {
+    /// Keeps a record, and trims its topic if it has become too long.
+    fn keep(&mut self, record: &Record) -> Option<(TopicName, Trimmed)> {
+        match record {
+            Record::Created { topic, offset, config, .. } => {
+                self.topics.insert(topic.clone(), Kept::new(*offset));
+                if config.retention.age.is_some() {
+                    self.ageing.insert(topic.clone());
+                }
+                None
+            }
+            Record::Message(message) => {
+                let retention = self.ledger.topic(&message.topic)?.config.retention;
+                let kept = self.topics.get_mut(&message.topic)?;
+                kept.push(Arc::clone(message));
+                self.bytes += message.size() as u64;
+                let trimmed = kept.trim(|kept| {
+                    retention.count.is_some_and(|max| kept.len() > max)
+                        || retention.bytes.is_some_and(|max| kept.bytes() > max)
+                })?;
+                self.bytes -= trimmed.bytes;
+                Some((message.topic.clone(), trimmed))
+            }
+            Record::Closed { topic, offset, .. } => {
+                self.topics.get_mut(topic)?.closed = Some(*offset);
+                None
+            }
+            Record::Deleted { topic, offset } => {
+                self.bytes -= self.topics.remove(topic).map_or(0, |kept| kept.bytes());
+                self.ageing.remove(topic);
+                self.deletions.insert(*offset, topic.clone());
+                if self.deletions.len() > DELETIONS_MAX {
+                    self.deletions.pop_first();
+                }
+                None
+            }
+            Record::Producer { .. } | Record::StreamSeq { .. } => None,
+        }
+    }
+
+    /// Trims one topic by age, a bounded piece at a time; tells whether there may be more to do.
+    fn trim_by_age(&mut self, topic: &TopicName, now: Timestamp) -> bool {
+        let Some(age) = self.ledger.topic(topic).and_then(|t| t.config.retention.age) else { return false };
+        let Some(kept) = self.topics.get_mut(topic) else { return false };
+        let mut n_left = MAINTAIN_TURN_MAX;
+        let trimmed = kept.trim(|kept| {
+            let old = kept.oldest().is_some_and(|message| now.since(message.time) > age);
+            n_left = n_left.saturating_sub(usize::from(old));
+            old && n_left > 0
+        });
+        if let Some(trimmed) = trimmed {
+            self.bytes -= trimmed.bytes;
+            if let Some(observer) = &self.observer {
+                observer.trimmed(topic, trimmed);
+            }
+        }
+        n_left == 0
+    }
+
+    fn read(&self, request: &ReadRequest) -> ReadPage {
+        let Some(kept) = self.topics.get(&request.topic).filter(|kept| kept.created == request.created) else {
+            return ReadPage { complete: true, ..ReadPage::default() };
+        };
+        let mut page = ReadPage { trimmed_through: kept.trimmed_through, complete: true, ..ReadPage::default() };
+        let mut bytes = 0;
+        for message in kept.after(request.after) {
+            bytes += message.payload.len();
+            let full = page.messages.len() >= request.messages || bytes > request.bytes;
+            if full && !page.messages.is_empty() {
+                page.complete = false;
+                break;
+            }
+            page.messages.push(Arc::clone(message));
+        }
+        page
+    }
+
+    /// Merges the wanted topics by offset.
+    fn scan(&self, request: &ScanRequest) -> ScanPage {
+        let mut page = ScanPage { through: request.through, ..ScanPage::default() };
+        let mut heads = BinaryHeap::new();
+        let mut wanted = Vec::new();
+        for (name, kept) in self.topics.iter().filter(|(name, _)| (request.wanted)(name)) {
+            if kept.trimmed_through > request.after && kept.trimmed_through <= request.through {
+                page.gaps.push((name.clone(), kept.trimmed_through));
+            }
+            let records = kept.records_after(name, request.after);
+            wanted.push(records.peekable());
+        }
+        let deletions = self.deletions.range(request.after.next()..=request.through);
+        let deletions = deletions
+            .filter(|(_, topic)| (request.wanted)(topic))
+            .map(|(offset, topic)| Record::Deleted { topic: topic.clone(), offset: *offset });
+        let deletions: Box<dyn Iterator<Item = Record> + '_> = Box::new(deletions);
+        wanted.push(deletions.peekable());
+        for (i, records) in wanted.iter_mut().enumerate() {
+            if let Some(record) = records.peek() {
+                heads.push(std::cmp::Reverse((record.offset(), i)));
+            }
+        }
+        let mut bytes = 0;
+        while let Some(std::cmp::Reverse((offset, i))) = heads.pop() {
+            if offset > request.through {
+                break;
+            }
+            let Some(record) = wanted[i].next() else { continue };
+            if let Record::Message(message) = &record {
+                bytes += message.payload.len();
+            }
+            let full = page.records.len() >= request.messages || bytes > request.bytes;
+            if full && !page.records.is_empty() {
+                page.through = Offset(offset.0.saturating_sub(1));
+                break;
+            }
+            page.records.push(record);
+            if let Some(next) = wanted[i].peek() {
+                heads.push(std::cmp::Reverse((next.offset(), i)));
+            }
+        }
+        page
+    }
+}
+
+impl Engine for MemoryEngine {
+    fn log(&self) -> LogId {
+        self.log
+    }
+
+    fn durability(&self) -> Durability {
+        Durability::Memory
+    }
+
+    fn attach(&self, observer: Arc<dyn Observer>) -> Result<()> {
+        let mut inner = self.inner.lock();
+        for (name, topic) in inner.ledger.topics() {
+            let Some(kept) = inner.topics.get(name) else { continue };
+            observer.restored(name, &kept.state(topic));
+        }
+        observer.committed(&[], inner.ledger.last());
+        inner.observer = Some(observer);
+        Ok(())
+    }
+
+    fn commit(&self, transaction: Transaction, now: Timestamp) -> Pending<Vec<Outcome>> {
+        Box::pin(ready(self.commit_now(transaction, now)))
+    }
+
+    fn read(&self, request: ReadRequest) -> Pending<ReadPage> {
+        Box::pin(ready(Ok(self.inner.lock().read(&request))))
+    }
+
+    fn scan(&self, request: ScanRequest) -> Pending<ScanPage> {
+        Box::pin(ready(Ok(self.inner.lock().scan(&request))))
+    }
+
+    fn maintain(&self, now: Timestamp) {
+        let ageing: Vec<TopicName> = self.inner.lock().ageing.iter().cloned().collect();
+        for topics in ageing.chunks(MAINTAIN_TURN_MAX) {
+            for topic in topics {
+                // The lock is given up between pieces, so that no publish waits for a long trim.
+                while self.inner.lock().trim_by_age(topic, now) {}
+            }
+        }
+    }
+
+    fn close(&self) -> Pending<()> {
+        self.inner.lock().closed = true;
+        Box::pin(ready(Ok(())))
+    }
+}

@@ -1,0 +1,153 @@
+//! What comes for one filter from one log: the newest matching messages and notices, in log order.
+//!
+//! A feed exists while somebody follows its filter. What lies before it is read by scanning the log.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use parking_lot::Mutex;
+
+use crate::batch::Batch;
+use crate::cursor::{LogId, Offset, Position};
+use crate::engine::{ScanRequest, Wanted};
+use crate::fanout::Delivery;
+use crate::fanout::source::{History, Interest, Place, Source, Step, next_source_id};
+use crate::limits::{DELIVERY_BYTES_MAX, DELIVERY_MESSAGES_MAX};
+use crate::message::Message;
+use crate::name::{Filter, TopicName};
+
+/// The feed of one filter.
+pub(crate) struct FilterFeed {
+    id: u64,
+    log: LogId,
+    filter: Filter,
+    interest: Interest,
+    /// Legs that use it, and follows that are about to: it is kept while there are any.
+    pub(crate) n_users: Arc<AtomicUsize>,
+    state: Mutex<State>,
+}
+
+struct State {
+    entries: VecDeque<Entry>,
+    /// Whatever matches and lies behind this is in `entries`.
+    from: Offset,
+    /// The batch that was made last and the place it was made for: most followers are at the same one.
+    latest: Option<(Offset, Arc<Batch>)>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Entry {
+    Message(Arc<Message>),
+    Closed { topic: TopicName, offset: Offset },
+    Deleted { topic: TopicName, offset: Offset },
+}
+
+impl Entry {
+    fn offset(&self) -> Offset {
+        match self {
+            Self::Message(message) => message.offset,
+            Self::Closed { offset, .. } | Self::Deleted { offset, .. } => *offset,
+        }
+    }
+}
+
+impl FilterFeed {
+    /// A feed of what comes behind `from`.
+    pub(crate) fn new(log: LogId, filter: Filter, from: Offset) -> Self {
+        let state = State { entries: VecDeque::new(), from, latest: None };
+        Self {
+            id: next_source_id(),
+            log,
+            filter,
+            interest: Interest::default(),
+            n_users: Arc::default(),
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(crate) fn push(&self, entry: Entry) {
+        self.state.lock().entries.push_back(entry);
+    }
+
+    /// Forgets what lies at or before an offset.
+    pub(crate) fn evict(&self, through: Offset) {
+        let mut state = self.state.lock();
+        while state.entries.front().is_some_and(|entry| entry.offset() <= through) {
+            state.entries.pop_front();
+            state.from = state.from.max(through);
+        }
+    }
+
+    fn history(&self, after: Offset, through: Offset) -> History {
+        let filter = self.filter.clone();
+        let wanted: Wanted = Arc::new(move |topic| filter.matches(topic));
+        let request =
+            ScanRequest { after, through, wanted, messages: DELIVERY_MESSAGES_MAX, bytes: DELIVERY_BYTES_MAX };
+        History::Filter { log: self.log, request }
+    }
+}
+
+impl Source for FilterFeed {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    fn interest(&self) -> &Interest {
+        &self.interest
+    }
+
+    fn rest(&self) {
+        self.state.lock().latest = None;
+    }
+
+    fn step(&self, place: &mut Place) -> Step {
+        let mut state = self.state.lock();
+        let after = place.at.offset;
+        if after < state.from {
+            return Step::Behind(self.history(after, state.from));
+        }
+        let first = state.entries.partition_point(|entry| entry.offset() <= after);
+        let at = |offset| Position { log: self.log, offset };
+        match state.entries.get(first) {
+            None => Step::CaughtUp,
+            Some(Entry::Closed { topic, offset }) => {
+                let delivery = Delivery::Closed { topic: topic.clone(), at: at(*offset) };
+                Step::Deliver { delivery, next: at(*offset) }
+            }
+            Some(Entry::Deleted { topic, offset }) => {
+                let delivery = Delivery::Deleted { topic: topic.clone(), at: at(*offset) };
+                Step::Deliver { delivery, next: at(*offset) }
+            }
+            Some(Entry::Message(_)) => {
+                let batch = match &state.latest {
+                    Some((made_for, batch)) if *made_for == after => Arc::clone(batch),
+                    _ => state.make_batch(first, self.log),
+                };
+                let next = batch.next();
+                // The batch may have been made before more came; the next step finds that.
+                let up_to_date = state.entries.back().is_some_and(|entry| entry.offset() <= next.offset);
+                state.latest = Some((after, Arc::clone(&batch)));
+                Step::Deliver { delivery: Delivery::Messages { batch, up_to_date, closed: false }, next }
+            }
+        }
+    }
+}
+
+impl State {
+    fn make_batch(&self, first: usize, log: LogId) -> Arc<Batch> {
+        let mut messages = Vec::new();
+        let mut bytes = 0;
+        for entry in self.entries.range(first..) {
+            let Entry::Message(message) = entry else { break };
+            bytes += message.payload.len();
+            let full = messages.len() >= DELIVERY_MESSAGES_MAX || bytes > DELIVERY_BYTES_MAX;
+            if full && !messages.is_empty() {
+                break;
+            }
+            messages.push(Arc::clone(message));
+        }
+        let offset = messages.last().map_or(self.from, |message| message.offset);
+        Arc::new(Batch::new(messages, Position { log, offset }))
+    }
+}

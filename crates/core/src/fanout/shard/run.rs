@@ -1,0 +1,414 @@
+//! A shard's loop: take what has come, walk the followers of what is new, let others run.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use slab::Slab;
+use tokio::time::Instant;
+
+use crate::batch::Batch;
+use crate::cursor::{LogId, Offset, Position};
+use crate::engine::transaction::Record;
+use crate::engine::{ReadPage, ScanPage};
+use crate::error::{Error, Kind, Result};
+use crate::fanout::follower::Follower;
+use crate::fanout::shard::{Command, Engines, Loaded, Shards};
+use crate::fanout::source::{History, Source, Step};
+use crate::fanout::{Delivery, Taken};
+use crate::limits::{SHARD_TURN_DELIVERIES_MAX, SHARD_TURN_MAX};
+use crate::message::Message;
+use crate::name::TopicName;
+
+/// Serves a shard's followers until the hub stops.
+pub(crate) async fn run(shards: Arc<Shards>, shard: usize, engines: Engines) {
+    let mut state = State::new(shards, shard, engines);
+    loop {
+        let inbox = state.shards.take_inbox(state.shard);
+        let idle = inbox.commands.is_empty() && inbox.dirty.is_empty() && state.queue.is_empty();
+        if idle {
+            if state.stopped {
+                return;
+            }
+            state.shards.wait(state.shard).await;
+            continue;
+        }
+        for source in inbox.dirty {
+            source.interest().seen(state.shard);
+            state.enqueue(source.id());
+        }
+        for command in inbox.commands {
+            state.obey(command);
+        }
+        if state.turn() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// A source that some follower of this shard follows.
+struct Followed {
+    source: Arc<dyn Source>,
+    /// Keys of followers, and which of their legs it is.
+    followers: Vec<(usize, usize)>,
+    /// It waits for its walk, or is being walked.
+    queued: bool,
+    /// Something changed during the walk: walk once more.
+    again: bool,
+}
+
+struct State {
+    shards: Arc<Shards>,
+    shard: usize,
+    engines: Engines,
+    followers: Slab<Follower>,
+    /// Where a follower's id is found; a follower that has ended is not here any more.
+    keys: HashMap<u64, usize>,
+    sources: HashMap<u64, Followed>,
+    /// Walks to be done: a source and how far its walk has come.
+    queue: VecDeque<(u64, usize)>,
+    n_deliveries: usize,
+    stopped: bool,
+}
+
+/// What became of a follower that was served.
+#[derive(PartialEq, Eq)]
+enum Served {
+    Alive,
+    Ended,
+}
+
+impl State {
+    fn new(shards: Arc<Shards>, shard: usize, engines: Engines) -> Self {
+        Self {
+            shards,
+            shard,
+            engines,
+            followers: Slab::new(),
+            keys: HashMap::new(),
+            sources: HashMap::new(),
+            queue: VecDeque::new(),
+            n_deliveries: 0,
+            stopped: false,
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Add(follower) => self.add(*follower),
+            Command::Remove { id } => {
+                if let Some(key) = self.keys.get(&id).copied() {
+                    self.remove(key);
+                }
+            }
+            Command::Ready { id } => {
+                if let Some(key) = self.keys.get(&id).copied() {
+                    if let Some(follower) = self.followers.get_mut(key) {
+                        follower.blocked = false;
+                    }
+                    self.serve(key);
+                }
+            }
+            Command::Loaded { id, leg, loaded } => {
+                if let Some(key) = self.keys.get(&id).copied() {
+                    self.loaded(key, leg, loaded);
+                }
+            }
+            Command::Stop => self.stop(),
+        }
+    }
+
+    fn add(&mut self, mut follower: Follower) {
+        if self.stopped {
+            follower.sink.deliver(&Delivery::Failed(stopping()));
+            return;
+        }
+        let key = self.followers.vacant_key();
+        for (i, leg) in follower.legs.iter_mut().enumerate() {
+            leg.source.interest().join(self.shard);
+            let followed = self.sources.entry(leg.source.id()).or_insert_with(|| Followed {
+                source: Arc::clone(&leg.source),
+                followers: Vec::new(),
+                queued: false,
+                again: false,
+            });
+            leg.slot = followed.followers.len();
+            followed.followers.push((key, i));
+        }
+        self.keys.insert(follower.id, key);
+        self.followers.insert(follower);
+        self.serve(key);
+    }
+
+    fn remove(&mut self, key: usize) {
+        let Some(follower) = self.followers.try_remove(key) else { return };
+        self.keys.remove(&follower.id);
+        for leg in &follower.legs {
+            let id = leg.source.id();
+            let Some(followed) = self.sources.get_mut(&id) else { continue };
+            followed.followers.swap_remove(leg.slot);
+            // Whoever stood last now stands here, where a walk may have been already.
+            followed.again |= followed.queued;
+            let moved = followed.followers.get(leg.slot).copied();
+            let last = followed.followers.is_empty();
+            if let Some((key, i)) = moved
+                && let Some(leg_moved) = self.followers.get_mut(key).and_then(|f| f.legs.get_mut(i))
+            {
+                leg_moved.slot = leg.slot;
+            }
+            leg.source.interest().leave(self.shard, last);
+            if last {
+                self.sources.remove(&id);
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+        let keys: Vec<usize> = self.followers.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            if let Some(follower) = self.followers.get_mut(key) {
+                follower.sink.deliver(&Delivery::Failed(stopping()));
+            }
+            self.remove(key);
+        }
+    }
+
+    fn enqueue(&mut self, source: u64) {
+        let Some(followed) = self.sources.get_mut(&source) else { return };
+        if followed.queued {
+            followed.again = true;
+        } else {
+            followed.queued = true;
+            self.queue.push_back((source, 0));
+        }
+    }
+
+    /// Walks for a bounded while; tells whether there is more to do.
+    fn turn(&mut self) -> bool {
+        let end = Instant::now() + SHARD_TURN_MAX;
+        self.n_deliveries = 0;
+        let mut n_looked = 0_usize;
+        while let Some((source, from)) = self.queue.pop_front() {
+            let mut i = from;
+            loop {
+                let Some(followed) = self.sources.get_mut(&source) else { break };
+                let Some((key, leg)) = followed.followers.get(i).copied() else {
+                    followed.queued = false;
+                    followed.source.rest();
+                    if std::mem::take(&mut followed.again) {
+                        self.enqueue(source);
+                    }
+                    break;
+                };
+                n_looked += 1;
+                let over = self.n_deliveries >= SHARD_TURN_DELIVERIES_MAX
+                    || n_looked.is_multiple_of(32) && Instant::now() >= end;
+                if over {
+                    // To the back of the queue, so that every source gets its turn.
+                    self.queue.push_back((source, i));
+                    return true;
+                }
+                // A follower that ends makes room for another one at the same index.
+                if self.serve_leg(key, leg) == Served::Alive {
+                    i += 1;
+                }
+            }
+        }
+        false
+    }
+
+    fn serve(&mut self, key: usize) {
+        let n_legs = self.followers.get(key).map_or(0, |follower| follower.legs.len());
+        for leg in 0..n_legs {
+            if self.serve_leg(key, leg) == Served::Ended {
+                return;
+            }
+        }
+    }
+
+    /// Delivers to one leg until there is nothing new, the sink is full, or history has to be read.
+    fn serve_leg(&mut self, key: usize, leg: usize) -> Served {
+        loop {
+            let Some(follower) = self.followers.get_mut(key) else { return Served::Ended };
+            let Some(place) = follower.legs.get_mut(leg) else { return Served::Alive };
+            if follower.blocked || place.reading {
+                return Served::Alive;
+            }
+            match place.source.step(&mut place.place) {
+                Step::CaughtUp => return Served::Alive,
+                Step::Deliver { delivery, next } => {
+                    self.n_deliveries += 1;
+                    if !self.offer(key, leg, &delivery, next) {
+                        return self.served(key);
+                    }
+                }
+                Step::End(delivery) => return self.end(key, &delivery),
+                Step::Behind(history) => {
+                    place.reading = true;
+                    let id = follower.id;
+                    self.load(id, leg, history);
+                    return Served::Alive;
+                }
+            }
+        }
+    }
+
+    fn served(&self, key: usize) -> Served {
+        if self.followers.contains(key) { Served::Alive } else { Served::Ended }
+    }
+
+    /// The last delivery. A sink that cannot take it now gets it when it is ready.
+    fn end(&mut self, key: usize, delivery: &Delivery) -> Served {
+        let Some(follower) = self.followers.get_mut(key) else { return Served::Ended };
+        if follower.sink.deliver(delivery) == Taken::No {
+            follower.blocked = true;
+            return Served::Alive;
+        }
+        self.remove(key);
+        Served::Ended
+    }
+
+    /// Offers a delivery; tells whether more can be offered.
+    fn offer(&mut self, key: usize, leg: usize, delivery: &Delivery, next: Position) -> bool {
+        let Some(follower) = self.followers.get_mut(key) else { return false };
+        let taken = follower.sink.deliver(delivery);
+        if matches!(taken, Taken::Yes | Taken::YesAndFull)
+            && let Some(leg) = follower.legs.get_mut(leg)
+        {
+            leg.place.at = next;
+        }
+        follower.blocked = matches!(taken, Taken::YesAndFull | Taken::No);
+        if taken == Taken::Gone || matches!(delivery, Delivery::Messages { closed: true, .. } if taken != Taken::No) {
+            self.remove(key);
+            return false;
+        }
+        taken == Taken::Yes
+    }
+
+    /// Reads history in a task of its own, so that the shard does not wait for a disk.
+    fn load(&self, id: u64, leg: usize, history: History) {
+        let log = match &history {
+            History::Topic { log, .. } | History::Filter { log, .. } => *log,
+        };
+        let engine = self.engines.iter().find(|engine| engine.log() == log).cloned();
+        let shards = Arc::clone(&self.shards);
+        tokio::spawn(async move {
+            let _permit = shards.history_reads.acquire().await;
+            let loaded = match (engine, history) {
+                (Some(engine), History::Topic { request, .. }) => engine.read(request).await.map(Loaded::Topic),
+                (Some(engine), History::Filter { request, .. }) => engine.scan(request).await.map(Loaded::Filter),
+                (None, _) => Err(Error::new(Kind::StaleCursor, "the log of this cursor is gone; start again")),
+            };
+            shards.command(id, Command::Loaded { id, leg, loaded });
+        });
+    }
+
+    fn loaded(&mut self, key: usize, leg: usize, loaded: Result<Loaded>) {
+        let Some(follower) = self.followers.get_mut(key) else { return };
+        let Some(place) = follower.legs.get_mut(leg) else { return };
+        place.reading = false;
+        let log = place.place.at.log;
+        let deliveries = match loaded {
+            Ok(Loaded::Topic(page)) if page.messages.is_empty() && page.trimmed_through <= place.place.at.offset => {
+                let lost =
+                    Error::new(Kind::Internal, "the log holds nothing where the topic should go on; read it again");
+                self.end(key, &Delivery::Failed(lost));
+                return;
+            }
+            Ok(Loaded::Topic(page)) => topic_deliveries(page, place.place.at),
+            Ok(Loaded::Filter(page)) => {
+                let gaps = unknown_gaps(&page, log, &mut place.place.known_trims);
+                filter_deliveries(page, log, gaps)
+            }
+            Err(error) => {
+                self.end(key, &Delivery::Failed(error));
+                return;
+            }
+        };
+        for (delivery, next) in deliveries {
+            self.n_deliveries += 1;
+            match delivery {
+                Some(delivery) if !self.offer(key, leg, &delivery, next) => return,
+                Some(_) => {}
+                None => {
+                    if let Some(leg) = self.followers.get_mut(key).and_then(|f| f.legs.get_mut(leg)) {
+                        leg.place.at = next;
+                    }
+                }
+            }
+        }
+        self.serve_leg(key, leg);
+    }
+}
+
+type Deliveries = Vec<(Option<Delivery>, Position)>;
+
+fn topic_deliveries(page: ReadPage, at: Position) -> Deliveries {
+    let mut deliveries = Deliveries::new();
+    if let Some(first) = page.messages.first()
+        && page.trimmed_through > at.offset
+    {
+        let first_available = Position { offset: page.trimmed_through, ..at };
+        let topic = Some(first.topic.clone());
+        deliveries.push((Some(Delivery::Gap { topic, first_available }), first_available));
+    }
+    if let Some(last) = page.messages.last() {
+        let next = Position { offset: last.offset, ..at };
+        let batch = Arc::new(Batch::new(page.messages, next));
+        // Whether the topic is closed or has more is found out by the next step, which reads from memory.
+        deliveries.push((Some(Delivery::Messages { batch, up_to_date: false, closed: false }), next));
+    }
+    deliveries
+}
+
+/// Gaps the reader has not been told of, each once.
+fn unknown_gaps(page: &ScanPage, log: LogId, known: &mut HashMap<TopicName, Offset>) -> Vec<Delivery> {
+    let mut gaps = Vec::new();
+    for (topic, through) in &page.gaps {
+        if known.get(topic).is_none_or(|known| known < through) {
+            known.insert(topic.clone(), *through);
+            let first_available = Position { log, offset: *through };
+            gaps.push(Delivery::Gap { topic: Some(topic.clone()), first_available });
+        }
+    }
+    gaps
+}
+
+fn filter_deliveries(page: ScanPage, log: LogId, gaps: Vec<Delivery>) -> Deliveries {
+    let through = Position { log, offset: page.through };
+    let start = page
+        .records
+        .first()
+        .map_or(through, |record| Position { log, offset: Offset(record.offset().0.saturating_sub(1)) });
+    let mut deliveries: Deliveries = gaps.into_iter().map(|gap| (Some(gap), start)).collect();
+    let mut run = Vec::new();
+    let flush = |run: &mut Vec<_>, deliveries: &mut Deliveries| {
+        let messages: Vec<Arc<Message>> = std::mem::take(run);
+        let Some(last) = messages.last() else { return };
+        let next = Position { log, offset: last.offset };
+        let batch = Arc::new(Batch::new(messages, next));
+        deliveries.push((Some(Delivery::Messages { batch, up_to_date: false, closed: false }), next));
+    };
+    for record in page.records {
+        let at = Position { log, offset: record.offset() };
+        match record {
+            Record::Message(message) => run.push(message),
+            Record::Closed { topic, .. } => {
+                flush(&mut run, &mut deliveries);
+                deliveries.push((Some(Delivery::Closed { topic, at }), at));
+            }
+            Record::Deleted { topic, .. } => {
+                flush(&mut run, &mut deliveries);
+                deliveries.push((Some(Delivery::Deleted { topic, at }), at));
+            }
+            Record::Created { .. } | Record::Producer { .. } | Record::StreamSeq { .. } => {}
+        }
+    }
+    flush(&mut run, &mut deliveries);
+    deliveries.push((None, through));
+    deliveries
+}
+
+fn stopping() -> Error {
+    Error::new(Kind::ShuttingDown, "the hub is stopping; reconnect with your cursor")
+}

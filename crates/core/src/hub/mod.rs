@@ -1,0 +1,167 @@
+//! The hub: topics over one or two logs. What can be done with it is in [`crate::patterns`], one file a pattern; here
+//! it is put together, and topics are created, described, listed, closed and deleted.
+
+pub(crate) mod topics;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::cursor::{LogId, Position};
+use crate::engine::transaction::{Op, Outcome, Transaction};
+use crate::engine::{Durability, Engine};
+use crate::error::{Error, Kind, Result};
+use crate::fanout::shard::{self, Engines, Shards};
+use crate::limits::Limits;
+use crate::patterns::request_response::Services;
+use crate::registry::{LogObserver, Registry};
+
+pub use crate::hub::topics::{CreateTopic, ListTopics};
+
+/// How often time's work is done: expiry, retention by age.
+const TICK: Duration = Duration::from_millis(500);
+
+/// What a hub is made of.
+#[derive(Debug, Clone)]
+pub struct HubConfig {
+    /// The engines: one, or one of each durability. The first is where topics go that do not say.
+    pub engines: Vec<Arc<dyn Engine>>,
+    /// The bounds.
+    pub limits: Limits,
+    /// The time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Fan-out tasks; as many as there are cores.
+    pub shards: usize,
+}
+
+impl HubConfig {
+    /// A hub on one engine, with default limits, the system's clock and a shard per core.
+    pub fn new(engine: Arc<dyn Engine>) -> Self {
+        let shards = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { engines: vec![engine], limits: Limits::default(), clock: Arc::new(SystemClock), shards }
+    }
+}
+
+/// Topics, their readers and the services beside them. Shared by `Arc`; everything on it can be called from anywhere.
+pub struct Hub {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) engines: Engines,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) n_followers: Arc<AtomicUsize>,
+    pub(crate) services: Services,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("engines", &self.engines).finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// Starts a hub; its tasks run on the current tokio runtime until [`Hub::shutdown`].
+    pub fn start(config: HubConfig) -> Result<Arc<Self>> {
+        let HubConfig { engines, limits, clock, shards } = config;
+        let mut logs: Vec<(LogId, Durability)> = Vec::new();
+        for engine in &engines {
+            if logs.iter().any(|(log, durability)| *log == engine.log() || *durability == engine.durability()) {
+                return Err(Error::new(Kind::BadRequest, "a hub has at most one engine of each durability"));
+            }
+            logs.push((engine.log(), engine.durability()));
+        }
+        if logs.is_empty() {
+            return Err(Error::new(Kind::BadRequest, "a hub needs an engine"));
+        }
+        let shards = Arc::new(Shards::new(shards, limits.history_reads));
+        let registry = Arc::new(Registry::new(Arc::clone(&shards), limits.clone(), Arc::clone(&clock), &logs));
+        for engine in &engines {
+            let observer = LogObserver { registry: Arc::clone(&registry), log: engine.log() };
+            engine.attach(Arc::new(observer))?;
+        }
+        let engines: Engines = engines.into();
+        let hub = Arc::new(Self {
+            services: Services::new(&limits),
+            registry,
+            engines: Arc::clone(&engines),
+            limits,
+            clock,
+            n_followers: Arc::default(),
+            tasks: Mutex::default(),
+        });
+        let mut tasks: Vec<_> =
+            (0..shards.len()).map(|i| tokio::spawn(shard::run(Arc::clone(&shards), i, Arc::clone(&engines)))).collect();
+        tasks.push(tokio::spawn(Arc::clone(&hub).keep_time()));
+        *hub.tasks.lock() = tasks;
+        Ok(hub)
+    }
+
+    /// The bounds it keeps.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The time of day.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What topics are that do not say.
+    pub fn default_durability(&self) -> Durability {
+        self.engines[0].durability()
+    }
+
+    /// Ends all followers with [`Kind::ShuttingDown`], finishes what was accepted, and refuses the rest.
+    ///
+    /// Dropping the future leaves the engines open.
+    pub async fn shutdown(&self) -> Result<()> {
+        self.services.stop();
+        self.registry.shards.stop();
+        for engine in self.engines.iter() {
+            engine.close().await?;
+        }
+        if let Some(keeper) = self.tasks.lock().pop() {
+            keeper.abort();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn engine(&self, log: LogId) -> Option<&Arc<dyn Engine>> {
+        self.engines.iter().find(|engine| engine.log() == log)
+    }
+
+    /// Commits one operation; errors carry the log's position where they tell one.
+    pub(crate) async fn commit(&self, log: LogId, op: Op) -> Result<Outcome> {
+        let Some(engine) = self.engine(log) else {
+            return Err(Error::new(Kind::Internal, "the topic's log is not one of the hub's"));
+        };
+        let outcomes = engine.commit(Transaction::from(op), self.clock.now()).await?;
+        outcomes.into_iter().next().ok_or_else(|| Error::new(Kind::Internal, "the log answered nothing"))
+    }
+
+    /// Where the default log ends now.
+    pub(crate) fn end_of(&self, log: LogId) -> Position {
+        Position { log, offset: self.registry.through(log).unwrap_or_default() }
+    }
+
+    async fn keep_time(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let now = self.clock.now();
+            for engine in self.engines.iter() {
+                engine.maintain(now);
+            }
+            self.services.keep_time();
+            self.registry.sweep();
+            self.expire_topics(now).await;
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Every bound of the hub, named in one place. Nothing in the hub grows without one of these.
+
+use std::time::Duration;
+
+/// Bytes of a topic, filter or service name.
+pub const NAME_BYTES_MAX: usize = 512;
+/// Levels of a topic name or filter.
+pub const NAME_LEVELS_MAX: usize = 32;
+/// Bytes of a content type.
+pub const CONTENT_TYPE_BYTES_MAX: usize = 256;
+/// Headers of one message.
+pub const HEADERS_MAX: usize = 64;
+/// Bytes of the headers of one message, names and values together.
+pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a producer id.
+pub const PRODUCER_ID_BYTES_MAX: usize = 256;
+/// Bytes of a `Stream-Seq` value.
+pub const STREAM_SEQ_BYTES_MAX: usize = 256;
+/// Bytes of an idempotency key.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Producers and epochs count up to 2^53-1, the largest integer JavaScript holds exactly.
+pub const PRODUCER_NUMBER_MAX: u64 = (1 << 53) - 1;
+/// Messages handed to a follower in one batch.
+pub const DELIVERY_MESSAGES_MAX: usize = 512;
+/// Payload bytes handed to a follower in one batch; a single larger message goes alone.
+pub const DELIVERY_BYTES_MAX: usize = 64 * 1024;
+/// Deliveries a fan-out shard makes before it lets others run.
+pub const SHARD_TURN_DELIVERIES_MAX: usize = 256;
+/// How long a fan-out shard works before it lets others run.
+pub const SHARD_TURN_MAX: Duration = Duration::from_millis(1);
+
+/// The bounds an operator can set.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Payload bytes of one message. Default 8 MiB.
+    pub message_bytes: usize,
+    /// Messages of one publish. Default 10,000.
+    pub batch_messages: usize,
+    /// Payload bytes of one publish. Default 16 MiB.
+    pub batch_bytes: usize,
+    /// Payload bytes of one read; a single larger message is returned whole. Default 1 MiB.
+    pub read_bytes: usize,
+    /// Messages of one read. Default 1,000.
+    pub read_messages: usize,
+    /// Topics. Default 1,000,000.
+    pub topics: usize,
+    /// Readers that wait or are pushed to. Default 200,000.
+    pub followers: usize,
+    /// Different filters that are followed. Default 10,000.
+    pub filters: usize,
+    /// Bytes of all messages that a memory log keeps; what would exceed it is refused. Default 1 GiB.
+    pub memory_log_bytes: u64,
+    /// Payload bytes of the newest messages kept in memory, over all topics of a log. Default 64 MiB.
+    pub tail_bytes: usize,
+    /// Messages kept in memory, over all topics of a log. Default 1,000,000.
+    pub tail_messages: usize,
+    /// Producers remembered for a topic. Default 10,000.
+    pub producers_per_topic: usize,
+    /// How long an idle producer is remembered. Default 7 days.
+    pub producer_idle: Duration,
+    /// Longest wait of a long poll. Default 60 s.
+    pub wait_max: Duration,
+    /// Longest wait for a reply. Default 300 s.
+    pub request_wait_max: Duration,
+    /// A reply is awaited this long if nothing else is asked for. Default 30 s.
+    pub request_wait: Duration,
+    /// Requests that wait for a responder, per service. Default 1,024.
+    pub requests_per_service: usize,
+    /// Requests that wait or are being served, in the whole hub. Default 65,536.
+    pub requests: usize,
+    /// Responders attached to the hub. Default 10,000.
+    pub responders: usize,
+    /// How long a keyed request's reply is kept. Default 24 h.
+    pub key_window: Duration,
+    /// History reads for lagging readers under way at once. Default 64.
+    pub history_reads: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes: 8 << 20,
+            batch_messages: 10_000,
+            batch_bytes: 16 << 20,
+            read_bytes: 1 << 20,
+            read_messages: 1_000,
+            topics: 1_000_000,
+            followers: 200_000,
+            filters: 10_000,
+            memory_log_bytes: 1 << 30,
+            tail_bytes: 64 << 20,
+            tail_messages: 1_000_000,
+            producers_per_topic: 10_000,
+            producer_idle: Duration::from_secs(7 * 24 * 3600),
+            wait_max: Duration::from_secs(60),
+            request_wait_max: Duration::from_secs(300),
+            request_wait: Duration::from_secs(30),
+            requests_per_service: 1_024,
+            requests: 65_536,
+            responders: 10_000,
+            key_window: Duration::from_secs(24 * 3600),
+            history_reads: 64,
+        }
+    }
+}

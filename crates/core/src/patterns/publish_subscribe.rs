@@ -1,0 +1,166 @@
+//! Publish/subscribe, the publisher's half: append once, and everyone who reads the topic, in whatever way, sees it.
+//!
+//! How subscribers read is not known here; see the other patterns.
+
+use crate::cursor::Position;
+use crate::engine::transaction::{Append, Op, Outcome, ProducerStep, TopicConfig};
+use crate::error::{Error, Kind, Result};
+use crate::hub::Hub;
+use crate::hub::topics::{not_found, refuse_reserved};
+use crate::limits;
+use crate::message::{ContentType, NewMessage};
+use crate::name::TopicName;
+
+/// What to publish.
+#[derive(Debug, Clone)]
+pub struct Publish {
+    /// Where.
+    pub topic: TopicName,
+    /// The messages, in order; all become visible or none. May be empty if `close` is set.
+    pub messages: Vec<NewMessage>,
+    /// What to do if the topic does not exist.
+    pub if_absent: IfAbsent,
+    /// Makes it exactly-once.
+    pub producer: Option<ProducerStep>,
+    /// Must be greater, byte by byte, than the last one of the topic (Durable Streams section 5.2; the scope is the
+    /// topic).
+    pub stream_seq: Option<Box<str>>,
+    /// Close the topic behind these messages.
+    pub close: bool,
+}
+
+impl Publish {
+    /// Publish these messages, creating the topic if need be.
+    pub fn new(topic: TopicName, messages: Vec<NewMessage>) -> Self {
+        Self { topic, messages, if_absent: IfAbsent::Create, producer: None, stream_seq: None, close: false }
+    }
+}
+
+/// What publishing to a topic that does not exist does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IfAbsent {
+    /// Create it with the first message's type as its default; it takes other types too.
+    Create,
+    /// Refuse.
+    Refuse,
+}
+
+/// What became of a publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Published {
+    /// The topic's tail behind it: reading behind this gives what comes next.
+    pub tail: Position,
+    /// Whether it had been taken before and so changed nothing.
+    pub duplicate: bool,
+    /// Whether the topic was created by it.
+    pub created: bool,
+    /// Whether the topic is closed.
+    pub closed: bool,
+    /// The producer's epoch and highest sequence number.
+    pub producer: Option<(u64, u64)>,
+}
+
+impl Hub {
+    /// Publishes. When it returns, the messages are as durable as the topic promises, and visible.
+    ///
+    /// Dropping the future does not take the publish back: it may or may not have happened. Publish again with the
+    /// same [`ProducerStep`] to find out without doing it twice.
+    pub async fn publish(&self, publish: Publish) -> Result<Published> {
+        refuse_reserved(&publish.topic)?;
+        self.publish_any(publish).await
+    }
+
+    /// The same for the hub's own topics too.
+    pub(crate) async fn publish_any(&self, publish: Publish) -> Result<Published> {
+        self.check_messages(&publish.messages)?;
+        check_producer(publish.producer.as_ref(), publish.stream_seq.as_deref())?;
+        let topic = match publish.if_absent {
+            IfAbsent::Create => self.live(&publish.topic).await?,
+            IfAbsent::Refuse => self.find(&publish.topic).await?.ok_or_else(|| not_found(&publish.topic))?,
+        };
+        let create = match publish.if_absent {
+            IfAbsent::Refuse => None,
+            IfAbsent::Create => {
+                let first = publish.messages.first().and_then(|message| message.content_type.clone());
+                Some(TopicConfig::open(first.unwrap_or_else(ContentType::octet_stream)))
+            }
+        };
+        let op = Op::Append(Append {
+            topic: publish.topic,
+            messages: publish.messages,
+            create,
+            producer: publish.producer,
+            stream_seq: publish.stream_seq,
+            close: publish.close,
+        });
+        let (log, outcome) = match self.commit_creating(&topic, self.engines[0].log(), op).await {
+            Ok(answer) => answer,
+            Err(error) => return Err(with_tail(error, topic.info().map(|info| info.next))),
+        };
+        let Outcome::Appended(appended) = outcome else {
+            return Err(Error::new(Kind::Internal, "the log gave another answer than to an append"));
+        };
+        Ok(Published {
+            tail: Position { log, offset: appended.tail },
+            duplicate: appended.duplicate,
+            created: appended.created,
+            closed: appended.closed,
+            producer: appended.producer,
+        })
+    }
+
+    /// Refuses messages that are too many or too large.
+    pub(crate) fn check_messages(&self, messages: &[NewMessage]) -> Result<()> {
+        let limits = &self.limits;
+        let refuse = |what: String| Err(Error::new(Kind::TooLarge, what));
+        if messages.len() > limits.batch_messages {
+            return refuse(format!(
+                "{} messages are more than the {} that one publish takes; send them in several",
+                messages.len(),
+                limits.batch_messages
+            ));
+        }
+        let mut bytes = 0_usize;
+        for message in messages {
+            if message.payload.len() > limits.message_bytes {
+                return refuse(format!(
+                    "a message of {} bytes is over the limit of {}; split it, or publish a reference to it",
+                    message.payload.len(),
+                    limits.message_bytes
+                ));
+            }
+            bytes = bytes.saturating_add(message.payload.len());
+        }
+        if bytes > limits.batch_bytes {
+            return refuse(format!(
+                "{bytes} bytes are more than the {} that one publish takes; send them in several",
+                limits.batch_bytes
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn check_producer(producer: Option<&ProducerStep>, stream_seq: Option<&str>) -> Result<()> {
+    if stream_seq.is_some_and(|seq| seq.is_empty() || seq.len() > limits::STREAM_SEQ_BYTES_MAX) {
+        let detail = format!("Stream-Seq has 1 to {} bytes", limits::STREAM_SEQ_BYTES_MAX);
+        return Err(Error::new(Kind::BadRequest, detail));
+    }
+    let Some(step) = producer else { return Ok(()) };
+    if step.id.is_empty() || step.id.len() > limits::PRODUCER_ID_BYTES_MAX {
+        let detail = format!("a producer's id has 1 to {} bytes", limits::PRODUCER_ID_BYTES_MAX);
+        return Err(Error::new(Kind::BadRequest, detail));
+    }
+    if step.epoch.max(step.seq) > limits::PRODUCER_NUMBER_MAX {
+        return Err(Error::new(Kind::BadRequest, "a producer's epoch and sequence number are at most 2^53-1"));
+    }
+    Ok(())
+}
+
+/// The ledger does not know its log's id; the position is filled in here.
+fn with_tail(error: Error, tail: Option<Position>) -> Error {
+    match (error.kind(), tail) {
+        (Kind::TopicClosed { .. }, Some(tail)) => Error::new(Kind::TopicClosed { tail }, error.to_string()),
+        _ => error,
+    }
+}

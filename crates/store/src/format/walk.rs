@@ -1,0 +1,147 @@
+//! Walks over a segment's bytes, batch by batch, and tells a torn tail from damage.
+
+use crate::format::batch::{BatchHead, find_magic, parse_batch};
+use crate::format::header::SEGMENT_HEAD;
+use crate::format::record::RawRecord;
+
+/// What stands at a place in a segment.
+#[derive(Debug)]
+pub(crate) enum Found<'a> {
+    /// An intact batch, and its records with their places in the segment.
+    Batch { head: BatchHead, records: Vec<(usize, RawRecord<'a>)> },
+    /// Bytes that are no intact batch, up to the next intact one or the end.
+    Broken { from: usize, to: usize },
+}
+
+/// The walk.
+#[derive(Debug)]
+pub(crate) struct Walk<'a> {
+    bytes: &'a [u8],
+    salt: u32,
+    at: usize,
+    /// The last offset that was found.
+    last: u64,
+}
+
+impl<'a> Walk<'a> {
+    /// Begins behind the segment's head. No offset at or below `last` is taken for part of the log.
+    pub(crate) fn new(bytes: &'a [u8], salt: u32, last: u64) -> Self {
+        Self { bytes, salt, at: SEGMENT_HEAD.min(bytes.len()), last }
+    }
+
+    fn batch_at(&self, at: usize) -> Option<Found<'a>> {
+        let (head, mut records) = parse_batch(self.bytes.get(at..)?, self.salt)?;
+        if head.first <= self.last || records.is_empty() {
+            return None;
+        }
+        for (place, _) in &mut records {
+            *place += at;
+        }
+        Some(Found::Batch { head, records })
+    }
+
+    fn step_over(&mut self, at: usize, found: &Found<'a>) {
+        match found {
+            Found::Batch { head, records } => {
+                self.at = at + head.whole();
+                self.last = records.last().map_or(self.last, |(_, record)| record.offset);
+            }
+            Found::Broken { to, .. } => self.at = *to,
+        }
+    }
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = Found<'a>;
+
+    fn next(&mut self) -> Option<Found<'a>> {
+        if self.at >= self.bytes.len() {
+            return None;
+        }
+        let at = self.at;
+        let found = self.batch_at(at).unwrap_or_else(|| {
+            let mut next = at + 1;
+            let to = loop {
+                match find_magic(self.bytes, next) {
+                    None => break self.bytes.len(),
+                    Some(place) if self.batch_at(place).is_some() => break place,
+                    Some(place) => next = place + 1,
+                }
+            };
+            Found::Broken { from: at, to }
+        });
+        self.step_over(at, &found);
+        Some(found)
+    }
+}
+
+/// A stretch of broken bytes that had been on disk whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct DamagedBytes {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    /// What was lost lies behind this offset …
+    pub(crate) after: u64,
+    /// … and before this one (`u64::MAX`: the end of the segment).
+    pub(crate) before: u64,
+}
+
+/// What a segment holds.
+#[derive(Debug, Default)]
+pub(crate) struct Survey {
+    /// Behind the last batch that counts.
+    pub(crate) end: usize,
+    /// The offset of the last record that counts.
+    pub(crate) last: u64,
+    pub(crate) damaged: Vec<DamagedBytes>,
+    /// Bytes behind `end` that were being written when the process or the machine stopped.
+    pub(crate) torn: usize,
+}
+
+/// What to make of a segment's bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SurveyInput<'a> {
+    pub(crate) bytes: &'a [u8],
+    pub(crate) salt: u32,
+    /// The last offset before the segment.
+    pub(crate) last: u64,
+    /// Records at or above this offset do not count (`u64::MAX` in the last segment).
+    pub(crate) limit: u64,
+    /// What the next segment knows to have been on disk; 0 if there is none.
+    pub(crate) durable_through: u64,
+}
+
+/// Walks over a segment: broken bytes are damage if something behind them knows that they had been on disk; otherwise
+/// the log ends there. `each` gets every batch that counts.
+pub(crate) fn survey<'a>(input: SurveyInput<'a>, mut each: impl FnMut(&BatchHead, &[(usize, RawRecord<'a>)])) -> Survey {
+    let found: Vec<Found<'a>> = Walk::new(input.bytes, input.salt, input.last).collect();
+    let mut durable_after = vec![input.durable_through; found.len() + 1];
+    for (i, item) in found.iter().enumerate().rev() {
+        let own = match item {
+            Found::Batch { head, .. } if head.first < input.limit => head.durable_through,
+            Found::Batch { .. } | Found::Broken { .. } => 0,
+        };
+        durable_after[i] = durable_after[i + 1].max(own);
+    }
+    let mut survey = Survey { end: SEGMENT_HEAD.min(input.bytes.len()), last: input.last, ..Survey::default() };
+    for (i, item) in found.iter().enumerate() {
+        match item {
+            Found::Batch { head, .. } if head.first >= input.limit => break,
+            Found::Batch { head, records } => {
+                each(head, records);
+                survey.last = records.last().map_or(survey.last, |(_, record)| record.offset);
+                survey.end = records.first().map_or(survey.end, |(at, _)| at + head.length as usize);
+                if let Some(damaged) = survey.damaged.last_mut().filter(|damaged| damaged.before == u64::MAX) {
+                    damaged.before = head.first;
+                }
+            }
+            Found::Broken { from, to } if durable_after[i] > survey.last => {
+                survey.damaged.push(DamagedBytes { from: *from, to: *to, after: survey.last, before: u64::MAX });
+                survey.end = *to;
+            }
+            Found::Broken { .. } => break,
+        }
+    }
+    survey.torn = input.bytes.len() - survey.end;
+    survey
+}

@@ -1,0 +1,61 @@
+//! The index of a segment that is being written.
+
+use crate::index::{DELETIONS, Entry, OffsetMap};
+
+/// A batch's place is noted every so many bytes, for readers that go through the log in its order.
+const LANDMARK_BYTES: u32 = 64 * 1024;
+
+/// The index of one segment.
+#[derive(Debug, Default)]
+pub(crate) struct MemoryIndex {
+    topics: OffsetMap<Vec<Entry>>,
+    /// Offsets of batches and their places, in order.
+    landmarks: Vec<(u64, u32)>,
+}
+
+impl MemoryIndex {
+    pub(crate) fn add(&mut self, topic: u64, entry: Entry) {
+        self.topics.entry(topic).or_default().push(entry);
+    }
+
+    /// Notes where a batch stands.
+    pub(crate) fn add_batch(&mut self, first: u64, position: u32) {
+        if self.landmarks.last().is_none_or(|(_, last)| position - last >= LANDMARK_BYTES) {
+            self.landmarks.push((first, position));
+        }
+    }
+
+    /// A topic's entries behind an offset, at most so many.
+    pub(crate) fn after(&self, topic: u64, after: u64, count_max: usize) -> Vec<Entry> {
+        let Some(all) = self.topics.get(&topic) else { return Vec::new() };
+        let from = all.partition_point(|entry| entry.offset <= after);
+        all[from..].iter().take(count_max).copied().collect()
+    }
+
+    /// The topics in the segment; `DELETIONS` among them if topics were deleted in it.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = u64> {
+        self.topics.keys().copied()
+    }
+
+    pub(crate) fn entries(&self, topic: u64) -> &[Entry] {
+        self.topics.get(&topic).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn landmarks(&self) -> &[(u64, u32)] {
+        &self.landmarks
+    }
+
+    /// A place from which all records behind this offset are found; none: from the beginning.
+    pub(crate) fn place_before(&self, after: u64) -> Option<u32> {
+        landmark_before(&self.landmarks, after)
+    }
+
+    pub(crate) fn has_deletions(&self) -> bool {
+        self.topics.contains_key(&DELETIONS)
+    }
+}
+
+pub(crate) fn landmark_before(landmarks: &[(u64, u32)], after: u64) -> Option<u32> {
+    let next = landmarks.partition_point(|(first, _)| *first <= after + 1);
+    Some(landmarks.get(next.checked_sub(1)?)?.1)
+}

@@ -1,0 +1,14 @@
+//! The frames of a `/ws` session, in both directions: [`command`]s and the [`answer`]s to them, and what the hub
+//! sends unasked, [`delivery`] of messages and [`hub`] frames. Which frame may follow which is the gateway's matter.
+
+pub mod answer;
+pub mod command;
+pub mod delivery;
+pub mod hub;
+
+mod encode;
+mod members;
+mod parse;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,393 @@
+//! Every frame goes out and comes back; what is no frame is refused with a reason.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use crate::envelope::tests::{bodies, envelopes, headers};
+use crate::payload::Body;
+use crate::problem::kind::Kind;
+use crate::problem::object::Problem;
+use crate::session::command::{
+    Command, Id, Message, Producer, Progress, Publish, Reply, Request, Respond, Selector, Subscribe,
+};
+use crate::session::{answer, delivery, hub};
+use crate::token::{Cursor, Since, Token};
+
+fn command(text: &str) -> Command {
+    let (id, command) = Command::parse(text).unwrap_or_else(|bad| panic!("{text}: {bad}"));
+    assert_eq!(id, Id::from(1));
+    command
+}
+
+#[test]
+fn commands_as_documented() {
+    let subscribe = |selector, since| Command::Subscribe(Subscribe { selector, since });
+    assert_eq!(
+        command(r#"{"id":1,"subscribe":{"topic":"chat"}}"#),
+        subscribe(Selector::Topic("chat".into()), Since::Now)
+    );
+    assert_eq!(
+        command(r#"{"id":1,"subscribe":{"filter":"chat/#","since":"start"}}"#),
+        subscribe(Selector::Filter("chat/#".into()), Since::Start)
+    );
+    assert_eq!(
+        command(r#"{"id":1,"unsubscribe":{"subscription":7}}"#),
+        Command::Unsubscribe { subscription: 7 }
+    );
+    assert_eq!(command(r#"{"id":1,"ping":{}}"#), Command::Ping);
+    let respond = Command::Respond(Respond {
+        service: "echo".into(),
+        concurrency: 1,
+    });
+    assert_eq!(command(r#"{"id":1,"respond":{"service":"echo"}}"#), respond);
+    let Command::Publish(publish) = command(
+        r#"{"id":1,"publish":{"topic":"t","messages":[{"data":"a"},{"data":null,"headers":{"x":"y"}}],"create":false}}"#,
+    ) else {
+        panic!("not a publish")
+    };
+    assert!(!publish.create && publish.producer.is_none());
+    assert_eq!(publish.messages[0].body, Body::text("a"));
+    assert_eq!(publish.messages[1].body, Body::json("null"));
+    let Command::Request(request) = command(r#"{"id":1,"request":{"service":"echo"}}"#) else {
+        panic!("no request")
+    };
+    assert_eq!(
+        (request.method.as_str(), request.path.as_str(), request.body),
+        ("POST", "/", None)
+    );
+}
+
+#[test]
+fn refusals_say_what_is_wrong_and_to_whom() {
+    for (text, id, kind, said) in [
+        ("", None, Kind::BadJson, "EOF"),
+        (r#"{"id":1,"ping":{}"#, None, Kind::BadJson, "EOF"),
+        (
+            r#"{"ping":{}}"#,
+            None,
+            Kind::BadRequest,
+            "missing field `id`",
+        ),
+        (r#"{"id":true,"ping":{}}"#, None, Kind::BadRequest, "Id"),
+        (
+            r#"{"id":1}"#,
+            Some(1),
+            Kind::BadRequest,
+            "names a command, one of: subscribe",
+        ),
+        (
+            r#"{"id":1,"ping":{},"respond":{"service":"x"}}"#,
+            Some(1),
+            Kind::BadRequest,
+            "one command only",
+        ),
+        (
+            r#"{"id":1,"shout":{}}"#,
+            Some(1),
+            Kind::BadRequest,
+            "unknown field `shout`",
+        ),
+        (
+            r#"{"id":1,"subscribe":{"topic":"a","filter":"b"}}"#,
+            Some(1),
+            Kind::BadRequest,
+            "either",
+        ),
+        (
+            r#"{"id":1,"subscribe":{"topic":"a","since":"x"}}"#,
+            Some(1),
+            Kind::BadCursor,
+            "`since`",
+        ),
+        (
+            r#"{"id":1,"publish":{"topic":"a"}}"#,
+            Some(1),
+            Kind::BadRequest,
+            "needs `data`",
+        ),
+        (
+            r#"{"id":1,"publish":{"topic":"a","messages":[]}}"#,
+            Some(1),
+            Kind::BadRequest,
+            "empty",
+        ),
+        (
+            r#"{"id":1,"publish":{"topic":"a","messages":[{}]}}"#,
+            Some(1),
+            Kind::BadRequest,
+            "message 0: `data`",
+        ),
+        (
+            r#"{"id":1,"publish":{"topic":"a","messages":[{"data":1}],"data":1}}"#,
+            Some(1),
+            Kind::BadRequest,
+            "not both",
+        ),
+        (
+            r#"{"id":1,"publish":{"topic":"a","data":"=","encoding":"base64"}}"#,
+            Some(1),
+            Kind::BadRequest,
+            "base64",
+        ),
+        (
+            r#"{"id":1,"respond":{"service":"x","concurrency":0}}"#,
+            Some(1),
+            Kind::BadRequest,
+            "at least 1",
+        ),
+        (
+            r#"{"id":1,"reply":{"request":"r","status":100}}"#,
+            Some(1),
+            Kind::BadRequest,
+            "200 to 599",
+        ),
+        (
+            r#"{"id":1,"request":{"service":"r","wait":-1}}"#,
+            Some(1),
+            Kind::BadRequest,
+            "`wait`",
+        ),
+    ] {
+        let bad = Command::parse(text).unwrap_err();
+        assert_eq!((bad.id, bad.kind), (id.map(Id::from), kind), "{text}");
+        assert!(bad.detail.contains(said), "{text}: {}", bad.detail);
+    }
+}
+
+#[test]
+fn answers_come_back() {
+    let published = answer::Published {
+        offset: Token { log: 1, offset: 9 },
+        duplicate: false,
+    };
+    let frame = answer::ok(&Id::Text("a".into()), &published);
+    assert_eq!(
+        frame,
+        r#"{"id":"a","ok":{"offset":"00000001_0000000000000009","duplicate":false}}"#
+    );
+    let Ok(hub::Frame::Answer { id, result: Ok(ok) }) = hub::Frame::parse(&frame) else {
+        panic!("{frame}")
+    };
+    assert_eq!(id, Some(Id::Text("a".into())));
+    assert_eq!(
+        serde_json::from_str::<answer::Published>(ok.get()).unwrap(),
+        published
+    );
+
+    let problem = Problem::new(Kind::TopicClosed, "use another");
+    let frame = answer::error(None, &problem);
+    assert!(
+        frame.starts_with(r#"{"id":null,"error":{"type":"/problems/topic-closed""#),
+        "{frame}"
+    );
+    let Ok(hub::Frame::Answer {
+        id: None,
+        result: Err(error),
+    }) = hub::Frame::parse(&frame)
+    else {
+        panic!("{frame}")
+    };
+    assert_eq!(*error, problem);
+    assert_eq!(
+        answer::ok(&Id::from(2), &answer::Done {}),
+        r#"{"id":2,"ok":{}}"#
+    );
+}
+
+#[test]
+fn notices_come_back() {
+    let at = Token { log: 1, offset: 9 };
+    let frame = |shared: &dyn Fn(&mut Vec<u8>)| {
+        let mut out = Vec::new();
+        delivery::prefix(&mut out, 4);
+        shared(&mut out);
+        hub::Frame::parse(std::str::from_utf8(&out).unwrap()).unwrap()
+    };
+    let hub::Frame::Gap {
+        subscription: 4,
+        gap,
+    } = frame(&|out| delivery::gap(out, "a\"", &at.into()))
+    else {
+        panic!()
+    };
+    assert_eq!(
+        gap,
+        hub::Gap {
+            topic: "a\"".into(),
+            first_available: at.into()
+        }
+    );
+    let hub::Frame::Closed { closed, .. } = frame(&|out| delivery::closed(out, "a", at)) else {
+        panic!()
+    };
+    assert_eq!(closed.offset, at);
+    let hub::Frame::Deleted { deleted, .. } = frame(&|out| delivery::deleted(out, "a")) else {
+        panic!()
+    };
+    assert_eq!(deleted.topic, "a");
+    let goodbye = hub::Goodbye {
+        reason: "shutting-down".into(),
+        retry_after: 1,
+    };
+    assert_eq!(
+        goodbye.encode(),
+        r#"{"goodbye":{"reason":"shutting-down","retry_after":1}}"#
+    );
+    assert!(
+        matches!(hub::Frame::parse(&goodbye.encode()), Ok(hub::Frame::Goodbye(read)) if read == goodbye)
+    );
+    let cancel = hub::Cancel {
+        request: "r".into(),
+    };
+    assert!(
+        matches!(hub::Frame::parse(&cancel.encode()), Ok(hub::Frame::Cancel(read)) if read == cancel)
+    );
+    assert!(hub::Frame::parse("{}").is_err() && hub::Frame::parse(r#"{"tomorrow":{}}"#).is_err());
+}
+
+/// Eighths of a second: serde_json reads other fractions only nearly as they were written.
+fn waits() -> impl Strategy<Value = f64> {
+    (0..2400u32).prop_map(|eighths| f64::from(eighths) / 8.0)
+}
+
+fn ids() -> impl Strategy<Value = Id> {
+    prop_oneof![
+        any::<u64>().prop_map(Id::from),
+        ".{0,20}".prop_map(Id::Text)
+    ]
+}
+
+fn messages() -> impl Strategy<Value = Vec<Message>> {
+    prop::collection::vec(
+        (headers(), bodies()).prop_map(|(headers, body)| Message { headers, body }),
+        1..4,
+    )
+}
+
+fn commands() -> impl Strategy<Value = Command> {
+    let text = any::<String>;
+    let body = || prop::option::of(bodies());
+    let producer = (text(), any::<u64>(), any::<u64>()).prop_map(|(id, epoch, seq)| Producer {
+        id,
+        epoch,
+        seq,
+    });
+    let since = prop_oneof![
+        Just(Since::Start),
+        Just(Since::Now),
+        (1u32.., any::<u64>()).prop_map(|(log, offset)| Since::At(Token { log, offset }.into())),
+    ];
+    let selector = prop_oneof![
+        text().prop_map(Selector::Topic),
+        text().prop_map(Selector::Filter)
+    ];
+    prop_oneof![
+        (selector, since)
+            .prop_map(|(selector, since)| Command::Subscribe(Subscribe { selector, since })),
+        any::<u64>().prop_map(|subscription| Command::Unsubscribe { subscription }),
+        (
+            text(),
+            messages(),
+            prop::option::of(producer),
+            any::<bool>()
+        )
+            .prop_map(
+                |(topic, messages, producer, create)| Command::Publish(Publish {
+                    topic,
+                    messages,
+                    producer,
+                    create
+                })
+            ),
+        (
+            text(),
+            text(),
+            headers(),
+            body(),
+            prop::option::of(waits()),
+            prop::option::of(text())
+        )
+            .prop_map(|(service, path, headers, body, wait, key)| {
+                let (method, query) = ("GET".to_owned(), "a=b".to_owned());
+                Command::Request(Request {
+                    service,
+                    method,
+                    path,
+                    query,
+                    headers,
+                    body,
+                    wait,
+                    key,
+                })
+            }),
+        (text(), 1u32..).prop_map(|(service, concurrency)| Command::Respond(Respond {
+            service,
+            concurrency
+        })),
+        (text(), 200u16..600, headers(), body()).prop_map(|(request, status, headers, body)| {
+            Command::Reply(Reply {
+                request,
+                status,
+                headers,
+                body,
+            })
+        }),
+        (text(), bodies())
+            .prop_map(|(request, body)| Command::Progress(Progress { request, body })),
+        any::<u64>().prop_map(|responder| Command::Unrespond { responder }),
+        Just(Command::Ping),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn commands_come_back(id in ids(), command in commands()) {
+        prop_assert_eq!(Command::parse(&command.encode(&id)), Ok((id, command)));
+    }
+
+    #[test]
+    fn deliveries_come_back(subscription: u64, envelopes in prop::collection::vec(envelopes(), 0..4)) {
+        let cursor = Cursor::from(Token { log: 1, offset: 5 });
+        let mut out = Vec::new();
+        delivery::prefix(&mut out, subscription);
+        let mut shared = delivery::Messages::open(&mut out);
+        for envelope in &envelopes {
+            envelope.write(shared.next());
+        }
+        shared.close(&cursor);
+        match hub::Frame::parse(std::str::from_utf8(&out).unwrap()).unwrap() {
+            hub::Frame::Messages { subscription: read, messages, next } => {
+                prop_assert_eq!((read, messages, next), (subscription, envelopes, cursor));
+            }
+            other => prop_assert!(false, "{:?}", other),
+        }
+    }
+
+    #[test]
+    fn requests_and_responses_come_back(
+        headers in headers(), body in prop::option::of(bodies()), wait in waits(), attempt: u32,
+    ) {
+        let request = hub::Request {
+            id: "r1".into(), responder: 3, service: "s\n".into(), method: "PUT".into(), path: "/x/é".into(),
+            query: String::new(), headers: headers.clone(), body: body.clone(), attempt, wait,
+        };
+        match hub::Frame::parse(&request.encode()).unwrap() {
+            hub::Frame::Request(read) => prop_assert_eq!(*read, request),
+            other => prop_assert!(false, "{:?}", other),
+        }
+        let response = answer::Response { status: 418, headers, body };
+        match hub::Frame::parse(&answer::response(&Id::from(1), &response)).unwrap() {
+            hub::Frame::Answer { result: Ok(ok), .. } => {
+                prop_assert_eq!(serde_json::from_str::<answer::Response>(ok.get()).unwrap(), response);
+            }
+            other => prop_assert!(false, "{:?}", other),
+        }
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,80}", bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        let text = if bytes.len() > 40 { String::from_utf8_lossy(&Bytes::from(bytes)).into_owned() } else { text };
+        drop(Command::parse(&text));
+        drop(hub::Frame::parse(&text));
+    }
+}
