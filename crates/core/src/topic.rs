@@ -279,10 +279,11 @@ impl Topic {
         }
     }
 
-    pub(crate) fn delete(&self, at: Position) {
+    /// Ends its life; tells its last message.
+    pub(crate) fn delete(&self, at: Position) -> Offset {
         let mut state = self.state.lock();
-        state.life = None;
         state.deleted_at = Some(at);
+        state.life.take().map(|life| life.last).unwrap_or_default()
     }
 
     /// Forgets messages of the tail up to an offset; they can still be read from the engine.
@@ -390,7 +391,7 @@ impl Source for Topic {
         let at = |offset| Position { log: life.log, offset };
         if place.at.offset < life.trimmed_through {
             let first_available = at(life.trimmed_through);
-            let delivery = Delivery::Gap { topic: Some(self.name.clone()), first_available };
+            let delivery = Delivery::Gap { topic: Some(self.name.clone()), first_available, at: first_available };
             return Step::Deliver { delivery, next: first_available };
         }
         if place.at.offset >= life.last {

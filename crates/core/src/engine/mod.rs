@@ -163,6 +163,7 @@ pub struct ScanPage {
     pub records: Vec<Record>,
     /// The scan has seen everything up to this offset, matching or not.
     pub through: Offset,
-    /// Wanted topics of which messages behind `after` were trimmed before they could be read, and up to where.
+    /// Wanted topics of which messages behind `after` may have been trimmed before they could be read, and up to
+    /// where, at most `through`. Telling of too many is harmless, leaving one out is not.
     pub gaps: Vec<(TopicName, Offset)>,
 }

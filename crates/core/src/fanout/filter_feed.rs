@@ -39,15 +39,25 @@ struct State {
 #[derive(Debug, Clone)]
 pub(crate) enum Entry {
     Message(Arc<Message>),
-    Closed { topic: TopicName, offset: Offset },
-    Deleted { topic: TopicName, offset: Offset },
+    Closed {
+        topic: TopicName,
+        offset: Offset,
+    },
+    Deleted {
+        topic: TopicName,
+        offset: Offset,
+    },
+    /// A message of a topic that was deleted since; the notice of that follows.
+    Gone {
+        offset: Offset,
+    },
 }
 
 impl Entry {
     fn offset(&self) -> Offset {
         match self {
             Self::Message(message) => message.offset,
-            Self::Closed { offset, .. } | Self::Deleted { offset, .. } => *offset,
+            Self::Closed { offset, .. } | Self::Deleted { offset, .. } | Self::Gone { offset } => *offset,
         }
     }
 }
@@ -68,6 +78,22 @@ impl FilterFeed {
 
     pub(crate) fn push(&self, entry: Entry) {
         self.state.lock().entries.push_back(entry);
+    }
+
+    /// Takes messages of a deleted topic out, from its last one back: a reader gets what it had not read yet, or is
+    /// told of the deletion, but never gets a part with a hole.
+    pub(crate) fn remove(&self, last: Offset) {
+        let mut state = self.state.lock();
+        state.latest = None;
+        let mut offset = last;
+        while offset > Offset::ZERO {
+            let at = state.entries.partition_point(|entry| entry.offset() < offset);
+            let Some(entry) = state.entries.get_mut(at).filter(|entry| entry.offset() == offset) else { return };
+            let Entry::Message(message) = entry else { return };
+            let previous = message.previous;
+            *entry = Entry::Gone { offset };
+            offset = previous;
+        }
     }
 
     /// Forgets what lies at or before an offset.
@@ -109,8 +135,8 @@ impl Source for FilterFeed {
         }
         let first = state.entries.partition_point(|entry| entry.offset() <= after);
         let at = |offset| Position { log: self.log, offset };
-        match state.entries.get(first) {
-            None => Step::CaughtUp,
+        match state.entries.range(first..).find(|entry| !matches!(entry, Entry::Gone { .. })) {
+            None | Some(Entry::Gone { .. }) => Step::CaughtUp,
             Some(Entry::Closed { topic, offset }) => {
                 let delivery = Delivery::Closed { topic: topic.clone(), at: at(*offset) };
                 Step::Deliver { delivery, next: at(*offset) }
@@ -139,7 +165,11 @@ impl State {
         let mut messages = Vec::new();
         let mut bytes = 0;
         for entry in self.entries.range(first..) {
-            let Entry::Message(message) = entry else { break };
+            let message = match entry {
+                Entry::Message(message) => message,
+                Entry::Gone { .. } => continue,
+                Entry::Closed { .. } | Entry::Deleted { .. } => break,
+            };
             bytes += message.payload.len();
             let full = messages.len() >= DELIVERY_MESSAGES_MAX || bytes > DELIVERY_BYTES_MAX;
             if full && !messages.is_empty() {

@@ -51,8 +51,11 @@ pub enum Delivery {
     Gap {
         /// The topic; none if a whole log is gone.
         topic: Option<TopicName>,
-        /// What is delivered next lies behind this position.
+        /// What is delivered of the topic next lies behind this position.
         first_available: Position,
+        /// Where the follower stands now. A filter's has other topics to deliver first, so its cursor is not moved to
+        /// `first_available`, but to here.
+        at: Position,
     },
     /// Following ends: the hub is stopping, or the log cannot be read.
     Failed(Error),

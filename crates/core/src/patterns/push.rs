@@ -78,7 +78,11 @@ impl Hub {
                 Err(error) => {
                     let Kind::Gap { first_available } = *error.kind() else { return Err(error) };
                     let mut start = Start::of_topic(self.live(name).await?, first_available);
-                    start.notices.push(Delivery::Gap { topic: Some(name.clone()), first_available });
+                    start.notices.push(Delivery::Gap {
+                        topic: Some(name.clone()),
+                        first_available,
+                        at: first_available,
+                    });
                     Ok(start)
                 }
             },
@@ -108,7 +112,7 @@ impl Hub {
                     // all new to the reader, and that something is gone is said.
                     None => {
                         let first_available = Position { log, offset: Offset::ZERO };
-                        start.notices.push(Delivery::Gap { topic: None, first_available });
+                        start.notices.push(Delivery::Gap { topic: None, first_available, at: first_available });
                         Offset::ZERO
                     }
                 },
@@ -189,12 +193,10 @@ impl Subscription {
         let delivery = std::task::ready!(self.mailbox.poll_take(cx));
         match &delivery {
             Some(Delivery::Messages { batch, .. }) => self.cursor.advance(batch.next()),
-            Some(
-                Delivery::Closed { at, .. }
-                | Delivery::Deleted { at, .. }
-                | Delivery::Gap { first_available: at, topic: Some(_) },
-            ) => self.cursor.advance(*at),
-            Some(Delivery::Gap { topic: None, .. } | Delivery::Failed(_)) | None => {}
+            Some(Delivery::Closed { at, .. } | Delivery::Deleted { at, .. } | Delivery::Gap { at, .. }) => {
+                self.cursor.advance(*at)
+            }
+            Some(Delivery::Failed(_)) | None => {}
         }
         Poll::Ready(delivery)
     }

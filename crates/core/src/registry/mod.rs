@@ -209,9 +209,11 @@ impl Registry {
                 }
             }
             Record::Deleted { topic, offset } => {
-                let entry = || Entry::Deleted { topic: topic.clone(), offset: *offset };
-                filters.for_each_match(topic, |feed| feed.push(entry()));
-                self.end(topic, Position { log: view.log, offset: *offset });
+                let last = self.end(topic, Position { log: view.log, offset: *offset });
+                filters.for_each_match(topic, |feed| {
+                    feed.remove(last);
+                    feed.push(Entry::Deleted { topic: topic.clone(), offset: *offset });
+                });
             }
             Record::Producer { .. } | Record::StreamSeq { .. } => {}
         }
@@ -227,13 +229,11 @@ impl Registry {
         }
     }
 
-    fn end(&self, name: &TopicName, at: Position) {
+    fn end(&self, name: &TopicName, at: Position) -> Offset {
         let mut topics = self.topics.write();
-        if let Some(topic) = topics.by_name.get(name) {
-            topic.delete(at);
-        }
         topics.existing.remove(name);
         topics.expiring.remove(name);
+        topics.by_name.get(name).map(|topic| topic.delete(at)).unwrap_or_default()
     }
 
     fn wake_for(&self, filters: &FilterTree<Arc<FilterFeed>>, topic: &TopicName) {

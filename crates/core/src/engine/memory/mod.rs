@@ -186,8 +186,8 @@ impl Inner {
         let mut heads = BinaryHeap::new();
         let mut wanted = Vec::new();
         for (name, kept) in self.topics.iter().filter(|(name, _)| (request.wanted)(name)) {
-            if kept.trimmed_through > request.after && kept.trimmed_through <= request.through {
-                page.gaps.push((name.clone(), kept.trimmed_through));
+            if kept.trimmed_through > request.after {
+                page.gaps.push((name.clone(), kept.trimmed_through.min(request.through)));
             }
             let records = kept.records_after(name, request.after);
             wanted.push(records.peekable());

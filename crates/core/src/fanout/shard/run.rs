@@ -350,7 +350,7 @@ fn topic_deliveries(page: ReadPage, at: Position) -> Deliveries {
     {
         let first_available = Position { offset: page.trimmed_through, ..at };
         let topic = Some(first.topic.clone());
-        deliveries.push((Some(Delivery::Gap { topic, first_available }), first_available));
+        deliveries.push((Some(Delivery::Gap { topic, first_available, at: first_available }), first_available));
     }
     if let Some(last) = page.messages.last() {
         let next = Position { offset: last.offset, ..at };
@@ -362,25 +362,27 @@ fn topic_deliveries(page: ReadPage, at: Position) -> Deliveries {
 }
 
 /// Gaps the reader has not been told of, each once.
-fn unknown_gaps(page: &ScanPage, log: LogId, known: &mut HashMap<TopicName, Offset>) -> Vec<Delivery> {
+fn unknown_gaps(page: &ScanPage, log: LogId, known: &mut HashMap<TopicName, Offset>) -> Vec<(TopicName, Position)> {
     let mut gaps = Vec::new();
     for (topic, through) in &page.gaps {
         if known.get(topic).is_none_or(|known| known < through) {
             known.insert(topic.clone(), *through);
             let first_available = Position { log, offset: *through };
-            gaps.push(Delivery::Gap { topic: Some(topic.clone()), first_available });
+            gaps.push((topic.clone(), first_available));
         }
     }
     gaps
 }
 
-fn filter_deliveries(page: ScanPage, log: LogId, gaps: Vec<Delivery>) -> Deliveries {
+fn filter_deliveries(page: ScanPage, log: LogId, gaps: Vec<(TopicName, Position)>) -> Deliveries {
     let through = Position { log, offset: page.through };
     let start = page
         .records
         .first()
         .map_or(through, |record| Position { log, offset: Offset(record.offset().0.saturating_sub(1)) });
-    let mut deliveries: Deliveries = gaps.into_iter().map(|gap| (Some(gap), start)).collect();
+    let gap =
+        |(topic, first_available)| (Some(Delivery::Gap { topic: Some(topic), first_available, at: start }), start);
+    let mut deliveries: Deliveries = gaps.into_iter().map(gap).collect();
     let mut run = Vec::new();
     let flush = |run: &mut Vec<_>, deliveries: &mut Deliveries| {
         let messages: Vec<Arc<Message>> = std::mem::take(run);

@@ -1,0 +1,14 @@
+//! The memory engine passes the engines' contract.
+
+use std::sync::Arc;
+
+use quintet_core::cursor::LogId;
+use quintet_core::engine::memory::MemoryEngine;
+use quintet_core::engine::{Engine, contract};
+use quintet_core::limits::Limits;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_memory_engine_keeps_the_contract() {
+    let new_engine = || -> Arc<dyn Engine> { Arc::new(MemoryEngine::new(LogId(7), Limits::default())) };
+    contract::check(&new_engine).await;
+}
