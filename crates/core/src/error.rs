@@ -41,6 +41,8 @@ pub enum Kind {
     TopicNotFound,
     /// A topic of that name exists with another configuration.
     TopicExists,
+    /// The topic was deleted, but has forks that still need what is in it.
+    TopicGone,
     /// The topic was deleted while it was read.
     TopicDeleted,
     /// The topic is closed and takes no more messages.

@@ -20,5 +20,6 @@ pub mod limits;
 pub mod message;
 pub mod name;
 pub mod patterns;
+pub mod randomness;
 mod registry;
 pub mod topic;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use crate::batch::Batch;
 use crate::clock::Timestamp;
 use crate::cursor::{LogId, Offset, Position};
+use crate::engine::ledger::topic_gone;
 use crate::engine::transaction::{TopicConfig, TopicState};
 use crate::engine::{Durability, ReadRequest, Trimmed};
 use crate::error::{Error, Kind, Result};
@@ -48,6 +49,8 @@ struct Life {
     last: Offset,
     trimmed_through: Offset,
     closed: bool,
+    /// Deleted, but kept for its forks.
+    hidden: bool,
     messages: u64,
     bytes: u64,
     /// When it was last read or written; for TTL.
@@ -105,7 +108,7 @@ impl Topic {
     /// What is visible of it; none if it does not exist.
     pub(crate) fn info(&self) -> Option<TopicInfo> {
         let state = self.state.lock();
-        let life = state.life.as_ref()?;
+        let life = state.life.as_ref().filter(|life| !life.hidden)?;
         let at = |offset| Position { log: life.log, offset };
         Some(TopicInfo {
             topic: self.name.clone(),
@@ -120,6 +123,14 @@ impl Topic {
             bytes: life.bytes,
             followers: self.interest.n_followers(),
         })
+    }
+
+    /// Refuses a topic that is only kept for its forks.
+    pub(crate) fn check_not_hidden(&self) -> Result<()> {
+        match &self.state.lock().life {
+            Some(life) if life.hidden => Err(topic_gone(&self.name)),
+            _ => Ok(()),
+        }
     }
 
     /// The log it is in.
@@ -171,7 +182,7 @@ impl Topic {
     /// The life of it that is over by TTL or expiry time, told by where it was created.
     pub(crate) fn expired(&self, now: Timestamp) -> Option<(LogId, Offset)> {
         let mut state = self.state.lock();
-        let life = state.life.as_mut()?;
+        let life = state.life.as_mut().filter(|life| !life.hidden)?;
         if self.interest.n_followers() > 0 {
             life.used_at = now;
         }
@@ -212,7 +223,7 @@ impl Topic {
                 "the cursor lies beyond the end of the log; it was not given out here",
             ));
         }
-        if position.offset < life.deleted_at {
+        if life.is_stale(position.offset) {
             return Err(stale_by_deletion(&self.name));
         }
         if position.offset < life.trimmed_through {
@@ -253,11 +264,12 @@ impl Topic {
             last: restored.last,
             trimmed_through: restored.trimmed_through,
             closed: restored.closed,
+            hidden: restored.hidden,
             messages: restored.messages,
             bytes: restored.bytes,
             used_at: now,
             tail: VecDeque::new(),
-            tail_from: restored.last.max(restored.created),
+            tail_from: if restored.last == Offset::ZERO { restored.created } else { restored.last },
             latest: None,
         };
         self.state.lock().life = Some(life);
@@ -273,6 +285,15 @@ impl Topic {
         }
     }
 
+    /// It is only kept for its forks from now on; tells its last message.
+    pub(crate) fn hide(&self, at: Position) -> Offset {
+        let mut state = self.state.lock();
+        state.deleted_at = Some(at);
+        let Some(life) = &mut state.life else { return Offset::ZERO };
+        life.hidden = true;
+        life.last
+    }
+
     pub(crate) fn close(&self) {
         if let Some(life) = &mut self.state.lock().life {
             life.closed = true;
@@ -284,6 +305,11 @@ impl Topic {
         let mut state = self.state.lock();
         state.deleted_at = Some(at);
         state.life.take().map(|life| life.last).unwrap_or_default()
+    }
+
+    /// What was kept for forks is gone too.
+    pub(crate) fn forget(&self) {
+        self.state.lock().life = None;
     }
 
     /// Forgets messages of the tail up to an offset; they can still be read from the engine.
@@ -306,11 +332,17 @@ impl Topic {
 impl Life {
     /// Reading behind this gives the oldest message.
     fn first(&self) -> Offset {
-        self.created.max(self.trimmed_through)
+        if self.config.fork.is_some() { self.trimmed_through } else { self.created.max(self.trimmed_through) }
     }
 
+    /// Its last message, a fork's last inherited one, or else its creation.
     fn tail_end(&self) -> Offset {
-        self.last.max(self.created)
+        if self.last == Offset::ZERO { self.created } else { self.last }
+    }
+
+    /// Whether an offset belongs to an earlier life of the name. A fork's may be as old as what it inherits.
+    fn is_stale(&self, offset: Offset) -> bool {
+        offset < self.deleted_at && self.config.fork.as_ref().is_none_or(|fork| offset > fork.through)
     }
 
     fn evict(&mut self, through: Offset) {
@@ -385,7 +417,7 @@ impl Source for Topic {
                 place.at = Position { log: life.log, offset: life.created };
             }
         }
-        if place.at.log != life.log || place.at.offset < life.deleted_at {
+        if place.at.log != life.log || life.is_stale(place.at.offset) || life.hidden {
             return deletion(deleted.unwrap_or(Position { log: life.log, offset: life.deleted_at }));
         }
         let at = |offset| Position { log: life.log, offset };

@@ -212,7 +212,7 @@ async fn create_trimmed(hub: &Hub) {
     let retention = Retention { count: Some(3), ..Retention::default() };
     let config = TopicConfig { retention, ..TopicConfig::open(ContentType::octet_stream()) };
     let topic = TopicName::parse(TOPICS[2]).unwrap();
-    hub.create_topic(CreateTopic { topic, config, durability: None, messages: Vec::new(), closed: false })
+    hub.create_topic(CreateTopic { topic, config, durability: None, messages: Vec::new(), closed: false, fork: None })
         .await
         .unwrap();
 }

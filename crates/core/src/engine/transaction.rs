@@ -58,12 +58,40 @@ pub struct TopicConfig {
     pub expires_at: Option<Timestamp>,
     /// What of it is kept.
     pub retention: Retention,
+    /// What it begins with, if it is a fork.
+    pub fork: Option<Fork>,
+}
+
+/// Where a fork leaves its source (Durable Streams section 4.2).
+///
+/// The fork shows the source's messages up to and including `through` as its own, at their own offsets, whatever
+/// becomes of the source: it shares them, they are not copied. They are no news to filters, and do not count for the
+/// fork's retention by count and bytes; but they are its oldest, and are trimmed before its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fork {
+    /// The source, which may be a fork itself. It is in the same log.
+    pub source: TopicName,
+    /// The life of the source that is meant.
+    pub source_created: Offset,
+    /// The last offset that is inherited.
+    pub through: Offset,
+    /// The sub-offset that was asked for; it only tells one fork from another.
+    pub sub_offset: u64,
+    /// The anchor that was asked for; it only tells one fork from another.
+    pub anchor: Offset,
 }
 
 impl TopicConfig {
     /// A topic of this type that keeps everything and takes other types too.
     pub fn open(content_type: ContentType) -> Self {
-        Self { content_type, fixed_type: false, ttl: None, expires_at: None, retention: Retention::default() }
+        Self {
+            content_type,
+            fixed_type: false,
+            ttl: None,
+            expires_at: None,
+            retention: Retention::default(),
+            fork: None,
+        }
     }
 }
 
@@ -203,6 +231,14 @@ pub enum Record {
         /// The producer's step that closed it, if one did.
         by: Option<ProducerStep>,
     },
+    /// A topic that has forks was deleted: it can no longer be used, but what its forks inherit stays until the last
+    /// of them is gone; then its [`Record::Deleted`] follows.
+    Hidden {
+        /// The topic.
+        topic: TopicName,
+        /// Where.
+        offset: Offset,
+    },
     /// A topic is gone with all its messages.
     Deleted {
         /// The topic.
@@ -221,6 +257,7 @@ impl Record {
             | Self::Producer { topic, .. }
             | Self::StreamSeq { topic, .. }
             | Self::Closed { topic, .. }
+            | Self::Hidden { topic, .. }
             | Self::Deleted { topic, .. } => topic,
         }
     }
@@ -233,6 +270,7 @@ impl Record {
             | Self::Producer { offset, .. }
             | Self::StreamSeq { offset, .. }
             | Self::Closed { offset, .. }
+            | Self::Hidden { offset, .. }
             | Self::Deleted { offset, .. } => *offset,
         }
     }
@@ -255,6 +293,8 @@ pub struct TopicState {
     pub trimmed_through: Offset,
     /// Whether it is closed.
     pub closed: bool,
+    /// Whether it was deleted but still has forks.
+    pub hidden: bool,
     /// Messages that are kept.
     pub messages: u64,
     /// Their bytes.

@@ -1,6 +1,7 @@
 //! The hub: topics over one or two logs. What can be done with it is in [`crate::patterns`], one file a pattern; here
 //! it is put together, and topics are created, described, listed, closed and deleted.
 
+mod forks;
 pub(crate) mod topics;
 
 use std::fmt;
@@ -19,10 +20,12 @@ use crate::engine::{Durability, Engine};
 use crate::error::{Error, Kind, Result};
 use crate::fanout::shard::{self, Engines, Shards};
 use crate::limits::Limits;
+use crate::name::TopicName;
 use crate::patterns::request_response::Services;
+use crate::randomness::{Randomness, SystemRandomness};
 use crate::registry::{LogObserver, Registry};
 
-pub use crate::hub::topics::{CreateTopic, ListTopics};
+pub use crate::hub::topics::{CreateTopic, ForkOf, ListTopics};
 
 /// How often time's work is done: expiry, retention by age.
 const TICK: Duration = Duration::from_millis(500);
@@ -36,6 +39,8 @@ pub struct HubConfig {
     pub limits: Limits,
     /// The time of day.
     pub clock: Arc<dyn Clock>,
+    /// What names of requests and reply topics are drawn from.
+    pub randomness: Arc<dyn Randomness>,
     /// Fan-out tasks; as many as there are cores.
     pub shards: usize,
 }
@@ -44,7 +49,13 @@ impl HubConfig {
     /// A hub on one engine, with default limits, the system's clock and a shard per core.
     pub fn new(engine: Arc<dyn Engine>) -> Self {
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { engines: vec![engine], limits: Limits::default(), clock: Arc::new(SystemClock), shards }
+        Self {
+            engines: vec![engine],
+            limits: Limits::default(),
+            clock: Arc::new(SystemClock),
+            randomness: Arc::new(SystemRandomness::default()),
+            shards,
+        }
     }
 }
 
@@ -55,7 +66,7 @@ pub struct Hub {
     pub(crate) limits: Limits,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) n_followers: Arc<AtomicUsize>,
-    pub(crate) services: Services,
+    pub(crate) services: Arc<Services>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -68,7 +79,7 @@ impl fmt::Debug for Hub {
 impl Hub {
     /// Starts a hub; its tasks run on the current tokio runtime until [`Hub::shutdown`].
     pub fn start(config: HubConfig) -> Result<Arc<Self>> {
-        let HubConfig { engines, limits, clock, shards } = config;
+        let HubConfig { engines, limits, clock, randomness, shards } = config;
         let mut logs: Vec<(LogId, Durability)> = Vec::new();
         for engine in &engines {
             if logs.iter().any(|(log, durability)| *log == engine.log() || *durability == engine.durability()) {
@@ -87,7 +98,7 @@ impl Hub {
         }
         let engines: Engines = engines.into();
         let hub = Arc::new(Self {
-            services: Services::new(&limits),
+            services: Arc::new(Services::new(&limits, randomness)),
             registry,
             engines: Arc::clone(&engines),
             limits,
@@ -97,7 +108,7 @@ impl Hub {
         });
         let mut tasks: Vec<_> =
             (0..shards.len()).map(|i| tokio::spawn(shard::run(Arc::clone(&shards), i, Arc::clone(&engines)))).collect();
-        tasks.push(tokio::spawn(Arc::clone(&hub).keep_time()));
+        tasks.push(tokio::spawn(Arc::clone(&hub).keep_time(hub.orphaned_replies())));
         *hub.tasks.lock() = tasks;
         Ok(hub)
     }
@@ -121,7 +132,7 @@ impl Hub {
     ///
     /// Dropping the future leaves the engines open.
     pub async fn shutdown(&self) -> Result<()> {
-        self.services.stop();
+        self.services.stop().await;
         self.registry.shards.stop();
         for engine in self.engines.iter() {
             engine.close().await?;
@@ -150,7 +161,8 @@ impl Hub {
         Position { log, offset: self.registry.through(log).unwrap_or_default() }
     }
 
-    async fn keep_time(self: Arc<Self>) {
+    async fn keep_time(self: Arc<Self>, orphans: Vec<TopicName>) {
+        self.end_replies(orphans).await;
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

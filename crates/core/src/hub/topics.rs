@@ -8,7 +8,7 @@ use crate::engine::Durability;
 use crate::engine::transaction::{Append, Create, Delete, Op, Outcome, TopicConfig};
 use crate::error::{Error, Kind, Result};
 use crate::hub::Hub;
-use crate::message::NewMessage;
+use crate::message::{ContentType, NewMessage};
 use crate::name::{Filter, TopicName};
 use crate::topic::{Topic, TopicInfo};
 
@@ -28,6 +28,23 @@ pub struct CreateTopic {
     pub messages: Vec<NewMessage>,
     /// Whether it is complete with them.
     pub closed: bool,
+    /// What it begins with, if it is a fork. A fork's content type and expiry are its source's unless they are given:
+    /// see [`ForkOf`].
+    pub fork: Option<ForkOf>,
+}
+
+/// Which topic a new one is a fork of, and from where on they differ.
+#[derive(Debug, Clone)]
+pub struct ForkOf {
+    /// The source.
+    pub source: TopicName,
+    /// The last position that is inherited; none means the source's tail. A start inherits nothing.
+    pub at: Option<Position>,
+    /// How much behind that position is inherited too: messages of a JSON topic, bytes of any other (Durable Streams
+    /// section 4.2).
+    pub sub_offset: u64,
+    /// The type that was asked for, to be the source's.
+    pub content_type: Option<ContentType>,
 }
 
 /// Which topics to list.
@@ -54,6 +71,10 @@ impl Hub {
     pub(crate) async fn create_any(&self, create: CreateTopic) -> Result<(bool, TopicInfo)> {
         self.check_messages(&create.messages)?;
         let topic = self.live(&create.topic).await?;
+        let create = match create.fork.clone() {
+            Some(fork) => self.resolve_fork(create, &fork).await?,
+            None => create,
+        };
         let wished = self.log_of(create.durability)?;
         let op = Op::Create(Create {
             topic: create.topic,
@@ -78,8 +99,9 @@ impl Hub {
 
     /// What can be told of a topic. It does not count as a use.
     pub async fn describe(&self, name: &TopicName) -> Result<TopicInfo> {
-        let topic = self.find(name).await?;
-        topic.and_then(|topic| topic.info()).ok_or_else(|| not_found(name))
+        let topic = self.find(name).await?.ok_or_else(|| not_found(name))?;
+        topic.check_not_hidden()?;
+        topic.info().ok_or_else(|| not_found(name))
     }
 
     /// Topics in the order of their names.

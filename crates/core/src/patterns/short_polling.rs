@@ -72,6 +72,9 @@ impl Hub {
         absent: Absent,
     ) -> Result<(Option<Arc<Topic>>, Position)> {
         let topic = self.find(name).await?;
+        if let Some(topic) = &topic {
+            topic.check_not_hidden()?;
+        }
         let info = topic.as_ref().and_then(|topic| topic.info());
         if info.is_none() && absent == Absent::Error {
             return Err(not_found(name));

@@ -177,14 +177,19 @@ impl Registry {
     fn show(&self, view: &LogView, filters: &FilterTree<Arc<FilterFeed>>, record: &Record, now: Timestamp) {
         match record {
             Record::Created { topic, offset, time, config, deleted_at } => {
+                let fork = config.fork.as_ref();
+                let source = fork.and_then(|fork| self.get(&fork.source)).and_then(|source| source.info());
+                let trimmed = source.filter(|source| source.first.offset > source.created.offset);
+                let through = fork.map_or(Offset::ZERO, |fork| fork.through);
                 let state = TopicState {
                     config: Arc::clone(config),
                     created: *offset,
                     created_at: *time,
                     deleted_at: *deleted_at,
-                    last: Offset::ZERO,
-                    trimmed_through: Offset::ZERO,
+                    last: through,
+                    trimmed_through: trimmed.map_or(Offset::ZERO, |source| source.first.offset.min(through)),
                     closed: false,
+                    hidden: false,
                     messages: 0,
                     bytes: 0,
                 };
@@ -208,8 +213,15 @@ impl Registry {
                     topic.close();
                 }
             }
-            Record::Deleted { topic, offset } => {
-                let last = self.end(topic, Position { log: view.log, offset: *offset });
+            Record::Deleted { topic, .. } if self.is_hidden(topic) => {
+                // Its readers were told when it was hidden.
+                if let Some(topic) = self.get(topic) {
+                    topic.forget();
+                }
+            }
+            Record::Hidden { topic, offset } | Record::Deleted { topic, offset } => {
+                let hide = matches!(record, Record::Hidden { .. });
+                let last = self.end(topic, Position { log: view.log, offset: *offset }, hide);
                 filters.for_each_match(topic, |feed| {
                     feed.remove(last);
                     feed.push(Entry::Deleted { topic: topic.clone(), offset: *offset });
@@ -223,17 +235,26 @@ impl Registry {
         let mut topics = self.topics.write();
         let topic = topics.reserve(name);
         topic.restore(view.log, view.durability, state, now);
+        if state.hidden {
+            return;
+        }
         topics.existing.insert(name.clone());
         if topic.can_expire() {
             topics.expiring.insert(name.clone());
         }
     }
 
-    fn end(&self, name: &TopicName, at: Position) -> Offset {
+    /// Ends a topic's life, or hides it; tells its last message.
+    fn end(&self, name: &TopicName, at: Position, hide: bool) -> Offset {
         let mut topics = self.topics.write();
         topics.existing.remove(name);
         topics.expiring.remove(name);
-        topics.by_name.get(name).map(|topic| topic.delete(at)).unwrap_or_default()
+        let Some(topic) = topics.by_name.get(name) else { return Offset::ZERO };
+        if hide { topic.hide(at) } else { topic.delete(at) }
+    }
+
+    fn is_hidden(&self, name: &TopicName) -> bool {
+        self.get(name).is_some_and(|topic| topic.check_not_hidden().is_err())
     }
 
     fn wake_for(&self, filters: &FilterTree<Arc<FilterFeed>>, topic: &TopicName) {

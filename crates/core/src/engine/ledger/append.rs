@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::cursor::Offset;
-use crate::engine::ledger::{Ledger, TopicLedger, topic_not_found};
+use crate::engine::ledger::{Ledger, TopicLedger, topic_gone, topic_not_found};
 use crate::engine::transaction::{Append, Appended, Outcome, ProducerStep, Record};
 use crate::error::{Error, Kind, Result};
 use crate::message::{Message, NewMessage};
@@ -58,6 +58,9 @@ impl Ledger {
     /// Refuses what may not be appended; answers what had been appended before.
     fn check_append(&self, append: &Append, now: Timestamp) -> Result<Option<Appended>> {
         let Some(topic) = self.topics.get(&append.topic) else { return Err(topic_not_found(&append.topic)) };
+        if topic.hidden {
+            return Err(topic_gone(&append.topic));
+        }
         let duplicate =
             |closed, producer| Some(Appended { tail: topic.tail(), duplicate: true, created: false, closed, producer });
         if let Some(closed) = &topic.closed {

@@ -11,10 +11,11 @@ mod state;
 pub use self::state::{ClosedBy, ProducerState, Snapshot, TopicLedger};
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::cursor::Offset;
-use crate::engine::transaction::{Create, Delete, Op, Outcome, Record, Transaction};
+use crate::engine::transaction::{Create, Delete, Fork, Op, Outcome, ProducerStep, Record, TopicConfig, Transaction};
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::name::TopicName;
@@ -129,10 +130,20 @@ impl Ledger {
 
     fn stage_create(&mut self, create: Create, now: Timestamp, records: &mut Vec<Record>) -> Result<Outcome> {
         if let Some(topic) = self.topics.get(&create.topic) {
+            if topic.hidden {
+                return Err(Error::new(
+                    Kind::TopicExists,
+                    format!(
+                        "the topic {} was deleted but has forks; its name is free when they are gone",
+                        create.topic
+                    ),
+                ));
+            }
             let same = topic.config.content_type.matches(&create.config.content_type)
                 && topic.config.ttl == create.config.ttl
                 && topic.config.expires_at == create.config.expires_at
                 && topic.config.retention == create.config.retention
+                && same_fork(topic.config.fork.as_ref(), create.config.fork.as_ref())
                 && topic.closed.is_some() == create.closed;
             if same {
                 return Ok(Outcome::Created { new: false, tail: topic.tail() });
@@ -145,6 +156,9 @@ impl Ledger {
                     create.topic
                 ),
             ));
+        }
+        if let Some(fork) = &create.config.fork {
+            self.check_fork(fork, &create.config)?;
         }
         self.create_topic(&create.topic, create.config.into(), now, records)?;
         for message in create.messages {
@@ -160,7 +174,7 @@ impl Ledger {
     fn create_topic(
         &mut self,
         name: &TopicName,
-        config: std::sync::Arc<crate::engine::transaction::TopicConfig>,
+        config: Arc<TopicConfig>,
         now: Timestamp,
         records: &mut Vec<Record>,
     ) -> Result<()> {
@@ -176,25 +190,67 @@ impl Ledger {
         Ok(())
     }
 
-    fn close_topic(
-        &mut self,
-        name: &TopicName,
-        by: Option<crate::engine::transaction::ProducerStep>,
-        records: &mut Vec<Record>,
-    ) {
+    fn close_topic(&mut self, name: &TopicName, by: Option<ProducerStep>, records: &mut Vec<Record>) {
         let offset = self.next_offset();
         self.record(Record::Closed { topic: name.clone(), offset, by }, records);
     }
 
     fn stage_delete(&mut self, delete: &Delete, records: &mut Vec<Record>) -> Result<Outcome> {
         let found = self.topics.get(&delete.topic).filter(|topic| delete.created.is_none_or(|c| c == topic.created));
-        if found.is_none() {
-            return Err(topic_not_found(&delete.topic));
+        let Some(topic) = found else { return Err(topic_not_found(&delete.topic)) };
+        if topic.hidden {
+            return Err(topic_gone(&delete.topic));
         }
+        let has_forks = topic.n_forks > 0;
         let at = self.next_offset();
-        self.record(Record::Deleted { topic: delete.topic.clone(), offset: at }, records);
-        Ok(Outcome::Deleted { at })
+        if has_forks {
+            self.record(Record::Hidden { topic: delete.topic.clone(), offset: at }, records);
+            return Ok(Outcome::Deleted { at });
+        }
+        // Sources that were only kept for this topic go with it, up the chain.
+        let (mut name, mut offset) = (delete.topic.clone(), at);
+        loop {
+            let source =
+                self.topics.get(&name).and_then(|topic| topic.config.fork.as_ref()).map(|fork| fork.source.clone());
+            self.record(Record::Deleted { topic: name, offset }, records);
+            let unused =
+                source.filter(|name| self.topics.get(name).is_some_and(|topic| topic.hidden && topic.n_forks == 0));
+            let Some(unused) = unused else { return Ok(Outcome::Deleted { at }) };
+            (name, offset) = (unused, self.next_offset());
+        }
     }
+
+    fn check_fork(&self, fork: &Fork, config: &TopicConfig) -> Result<()> {
+        let source = self.topics.get(&fork.source).filter(|source| source.created == fork.source_created);
+        let Some(source) = source else { return Err(topic_not_found(&fork.source)) };
+        if source.hidden {
+            return Err(Error::new(
+                Kind::TopicExists,
+                format!("the topic {} was deleted and takes no new forks; fork one of its forks", fork.source),
+            ));
+        }
+        if !source.config.content_type.matches(&config.content_type) {
+            return Err(Error::new(
+                Kind::ContentTypeMismatch,
+                format!("a fork of {} has its content type, {}", fork.source, source.config.content_type.as_str()),
+            ));
+        }
+        if fork.through > source.tail() {
+            return Err(Error::new(Kind::BadCursor, format!("the fork offset lies beyond the end of {}", fork.source)));
+        }
+        Ok(())
+    }
+}
+
+/// Whether two creations ask for the same fork; the source's life does not count, since a client cannot tell it.
+fn same_fork(a: Option<&Fork>, b: Option<&Fork>) -> bool {
+    let asked = |fork: &Fork| (fork.source.clone(), fork.anchor, fork.sub_offset);
+    a.map(asked) == b.map(asked)
+}
+
+/// The error for a topic that was deleted but has forks.
+pub(crate) fn topic_gone(topic: &TopicName) -> Error {
+    Error::new(Kind::TopicGone, format!("the topic {topic} was deleted; only its forks still hold what was in it"))
 }
 
 /// The error for a topic that does not exist.

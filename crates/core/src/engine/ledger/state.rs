@@ -25,6 +25,10 @@ pub struct TopicLedger {
     pub last: Offset,
     /// Whether and by whom it was closed.
     pub closed: Option<ClosedBy>,
+    /// Forks that have it as their source.
+    pub n_forks: u32,
+    /// It was deleted while it had forks, and goes when the last of them goes.
+    pub hidden: bool,
     /// The last `Stream-Seq`.
     pub stream_seq: Option<Box<str>>,
     /// Boxed, since most topics have none.
@@ -32,9 +36,9 @@ pub struct TopicLedger {
 }
 
 impl TopicLedger {
-    /// Where the topic ends now: its last message, or its creation.
+    /// Where the topic ends now: its last message, a fork's last inherited one, or else its creation.
     pub fn tail(&self) -> Offset {
-        self.last.max(self.created)
+        if self.last == Offset::ZERO { self.created } else { self.last }
     }
 
     /// The producers that have written to it.
@@ -83,6 +87,8 @@ pub(super) enum Undo {
     Last(TopicName, Offset),
     StreamSeq(TopicName, Option<Box<str>>),
     Closed(TopicName),
+    Hidden(TopicName),
+    Forks(TopicName, u32),
     Producer(TopicName, Box<str>, Option<ProducerState>),
     Tombstone(TopicName, Option<Offset>),
 }
@@ -134,23 +140,41 @@ impl Ledger {
                     created: *offset,
                     created_at: *time,
                     deleted_at: *deleted_at,
-                    last: Offset::ZERO,
+                    last: config.fork.as_ref().map_or(Offset::ZERO, |fork| fork.through),
                     closed: None,
+                    n_forks: 0,
+                    hidden: false,
                     stream_seq: None,
                     producers: None,
                 };
                 let before = self.topics.insert(topic.clone(), ledger).map(Box::new);
                 self.journal.push(Undo::Topic(topic.clone(), before));
+                if let Some(fork) = &config.fork {
+                    self.count_forks(&fork.source, |n| n.saturating_add(1));
+                }
             }
             Record::Deleted { topic, offset } => {
                 let before = self.topics.remove(topic).map(Box::new);
+                let source =
+                    before.as_ref().and_then(|topic| topic.config.fork.as_ref()).map(|fork| fork.source.clone());
                 self.journal.push(Undo::Topic(topic.clone(), before));
                 self.set_tombstone(topic, Some(*offset));
+                if let Some(source) = source {
+                    self.count_forks(&source, |n| n.saturating_sub(1));
+                }
             }
-            Record::Message(_) | Record::StreamSeq { .. } | Record::Producer { .. } | Record::Closed { .. } => {
-                self.apply_to_topic(record);
-            }
+            Record::Message(_)
+            | Record::StreamSeq { .. }
+            | Record::Producer { .. }
+            | Record::Closed { .. }
+            | Record::Hidden { .. } => self.apply_to_topic(record),
         }
+    }
+
+    fn count_forks(&mut self, source: &TopicName, count: impl FnOnce(u32) -> u32) {
+        let Some(topic) = self.topics.get_mut(source) else { return };
+        self.journal.push(Undo::Forks(source.clone(), topic.n_forks));
+        topic.n_forks = count(topic.n_forks);
     }
 
     fn apply_to_topic(&mut self, record: &Record) {
@@ -164,6 +188,10 @@ impl Ledger {
             Record::Closed { by, .. } => {
                 topic.closed = Some(ClosedBy { by: by.clone() });
                 Undo::Closed(name)
+            }
+            Record::Hidden { .. } => {
+                topic.hidden = true;
+                Undo::Hidden(name)
             }
             Record::Producer { step, time, .. } => {
                 let producers = topic.producers.get_or_insert_default();
@@ -198,6 +226,8 @@ impl Ledger {
         let (Undo::Last(name, _)
         | Undo::StreamSeq(name, _)
         | Undo::Closed(name)
+        | Undo::Hidden(name)
+        | Undo::Forks(name, _)
         | Undo::Producer(name, ..)
         | Undo::Topic(name, _)
         | Undo::Tombstone(name, _)) = &undo;
@@ -206,6 +236,8 @@ impl Ledger {
             Undo::Last(_, last) => topic.last = last,
             Undo::StreamSeq(_, value) => topic.stream_seq = value,
             Undo::Closed(_) => topic.closed = None,
+            Undo::Hidden(_) => topic.hidden = false,
+            Undo::Forks(_, n_forks) => topic.n_forks = n_forks,
             Undo::Producer(_, id, before) => {
                 let producers = topic.producers.get_or_insert_default();
                 match before {

@@ -16,13 +16,32 @@ pub(super) struct Kept {
     pub(super) created: Offset,
     pub(super) trimmed_through: Offset,
     pub(super) closed: Option<Offset>,
+    pub(super) hidden: bool,
+    /// The oldest messages of a fork, which it shares with its source. They do not count.
+    inherited: VecDeque<Arc<Message>>,
     messages: VecDeque<Arc<Message>>,
     bytes: u64,
 }
 
 impl Kept {
     pub(super) fn new(created: Offset) -> Self {
-        Self { created, trimmed_through: Offset::ZERO, closed: None, messages: VecDeque::new(), bytes: 0 }
+        Self {
+            created,
+            trimmed_through: Offset::ZERO,
+            closed: None,
+            hidden: false,
+            inherited: VecDeque::new(),
+            messages: VecDeque::new(),
+            bytes: 0,
+        }
+    }
+
+    /// A fork that shares what there is of its source up to an offset.
+    pub(super) fn fork(created: Offset, name: &TopicName, source: &Self, through: Offset) -> Self {
+        let all = source.after(Offset::ZERO).take_while(|message| message.offset <= through);
+        let own = |message: &Arc<Message>| Arc::new(Message { topic: name.clone(), ..Message::clone(message) });
+        let trimmed_through = source.trimmed_through.min(through);
+        Self { inherited: all.map(own).collect(), trimmed_through, ..Self::new(created) }
     }
 
     pub(super) fn push(&mut self, message: Arc<Message>) {
@@ -39,24 +58,28 @@ impl Kept {
     }
 
     pub(super) fn oldest(&self) -> Option<&Message> {
-        self.messages.front().map(|message| &**message)
+        self.inherited.front().or(self.messages.front()).map(|message| &**message)
     }
 
     /// Removes the oldest messages while they are too much; tells what was removed.
     pub(super) fn trim(&mut self, mut too_much: impl FnMut(&Self) -> bool) -> Option<Trimmed> {
-        let (n_before, bytes_before) = (self.len(), self.bytes);
-        while !self.messages.is_empty() && too_much(self) {
-            let Some(message) = self.messages.pop_front() else { break };
-            self.bytes -= message.size() as u64;
-            self.trimmed_through = message.offset;
+        let (n_before, bytes_before, trimmed_before) = (self.len(), self.bytes, self.trimmed_through);
+        while self.oldest().is_some() && too_much(self) {
+            if let Some(message) = self.inherited.pop_front() {
+                self.trimmed_through = message.offset;
+            } else if let Some(message) = self.messages.pop_front() {
+                self.bytes -= message.size() as u64;
+                self.trimmed_through = message.offset;
+            }
         }
-        let messages = n_before - self.len();
-        (messages > 0).then(|| Trimmed { through: self.trimmed_through, messages, bytes: bytes_before - self.bytes })
+        let (messages, bytes) = (n_before - self.len(), bytes_before - self.bytes);
+        (self.trimmed_through > trimmed_before).then(|| Trimmed { through: self.trimmed_through, messages, bytes })
     }
 
     pub(super) fn after(&self, after: Offset) -> impl Iterator<Item = &Arc<Message>> {
         let first = self.messages.partition_point(|message| message.offset <= after);
-        self.messages.range(first..)
+        let inherited = self.inherited.partition_point(|message| message.offset <= after);
+        self.inherited.range(inherited..).chain(self.messages.range(first..))
     }
 
     /// Messages and closure behind an offset, as records.
@@ -64,6 +87,8 @@ impl Kept {
         let name = name.clone();
         let closed = self.closed.filter(|closed| *closed > after);
         let closed = closed.map(|offset| Record::Closed { topic: name, offset, by: None });
+        // What a fork inherits is in the log where its source published it.
+        let after = after.max(self.created);
         Box::new(self.after(after).map(|message| Record::Message(Arc::clone(message))).chain(closed))
     }
 
@@ -76,6 +101,7 @@ impl Kept {
             last: topic.last,
             trimmed_through: self.trimmed_through,
             closed: topic.closed.is_some(),
+            hidden: topic.hidden,
             messages: self.len(),
             bytes: self.bytes,
         }

@@ -108,7 +108,12 @@ impl Inner {
     fn keep(&mut self, record: &Record) -> Option<(TopicName, Trimmed)> {
         match record {
             Record::Created { topic, offset, config, .. } => {
-                self.topics.insert(topic.clone(), Kept::new(*offset));
+                let source = config.fork.as_ref().and_then(|fork| Some((self.topics.get(&fork.source)?, fork.through)));
+                let kept = match source {
+                    Some((source, through)) => Kept::fork(*offset, topic, source, through),
+                    None => Kept::new(*offset),
+                };
+                self.topics.insert(topic.clone(), kept);
                 if config.retention.age.is_some() {
                     self.ageing.insert(topic.clone());
                 }
@@ -130,10 +135,19 @@ impl Inner {
                 self.topics.get_mut(topic)?.closed = Some(*offset);
                 None
             }
-            Record::Deleted { topic, offset } => {
-                self.bytes -= self.topics.remove(topic).map_or(0, |kept| kept.bytes());
-                self.ageing.remove(topic);
+            Record::Hidden { topic, offset } => {
+                // Its forks have their own shares; filters that lag are told as of a deletion.
+                self.topics.get_mut(topic)?.hidden = true;
                 self.deletions.insert(*offset, topic.clone());
+                None
+            }
+            Record::Deleted { topic, offset } => {
+                let kept = self.topics.remove(topic)?;
+                self.bytes -= kept.bytes();
+                self.ageing.remove(topic);
+                if !kept.hidden {
+                    self.deletions.insert(*offset, topic.clone());
+                }
                 if self.deletions.len() > DELETIONS_MAX {
                     self.deletions.pop_first();
                 }
@@ -185,8 +199,9 @@ impl Inner {
         let mut page = ScanPage { through: request.through, ..ScanPage::default() };
         let mut heads = BinaryHeap::new();
         let mut wanted = Vec::new();
-        for (name, kept) in self.topics.iter().filter(|(name, _)| (request.wanted)(name)) {
-            if kept.trimmed_through > request.after {
+        for (name, kept) in self.topics.iter().filter(|(name, kept)| !kept.hidden && (request.wanted)(name)) {
+            // A fork inherits where its source has been trimmed, which is no news to a filter.
+            if kept.trimmed_through > request.after.max(kept.created) {
                 page.gaps.push((name.clone(), kept.trimmed_through.min(request.through)));
             }
             let records = kept.records_after(name, request.after);

@@ -399,7 +399,7 @@ fn filter_deliveries(page: ScanPage, log: LogId, gaps: Vec<(TopicName, Position)
                 flush(&mut run, &mut deliveries);
                 deliveries.push((Some(Delivery::Closed { topic, at }), at));
             }
-            Record::Deleted { topic, .. } => {
+            Record::Deleted { topic, .. } | Record::Hidden { topic, .. } => {
                 flush(&mut run, &mut deliveries);
                 deliveries.push((Some(Delivery::Deleted { topic, at }), at));
             }
