@@ -95,7 +95,10 @@ impl ContentType {
 
 /// A message's headers, in order; names are lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Headers(Option<Arc<[(Box<str>, Box<str>)]>>);
+pub struct Headers(Option<Arc<[Header]>>);
+
+/// A name and its value.
+type Header = (Box<str>, Box<str>);
 
 impl Headers {
     /// No headers; costs nothing.
@@ -105,7 +108,7 @@ impl Headers {
 
     /// Checks and takes headers: names are RFC 9110 tokens and are lower-cased, values hold no control characters.
     pub fn new<N: AsRef<str>, V: AsRef<str>>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self> {
-        let mut taken: Vec<(Box<str>, Box<str>)> = Vec::new();
+        let mut taken: Vec<Header> = Vec::new();
         let mut bytes = 0;
         for (name, value) in pairs {
             let (name, value) = (name.as_ref(), value.as_ref());

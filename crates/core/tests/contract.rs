@@ -1,4 +1,5 @@
 //! The memory engine passes the engines' contract.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
 
 use std::sync::Arc;
 

@@ -1,5 +1,6 @@
 //! Readers of every kind against a simple model: whatever is published, trimmed and deleted in between, each reader
 //! gets every message exactly once and in order, or is told what it missed.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
 
 use std::collections::HashMap;
 use std::sync::Arc;

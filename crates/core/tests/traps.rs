@@ -1,4 +1,5 @@
 //! The traps of waiting: what happens to a parked reader when its topic goes, comes, is trimmed, or its time is up.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
 
 use std::sync::Arc;
 use std::time::Duration;

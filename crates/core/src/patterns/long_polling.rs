@@ -34,7 +34,10 @@ impl Hub {
             Err(_) => mailbox.try_take(),
         };
         match delivery {
-            // Read again rather than hand the delivery on: the caller's own limits hold, and the page is complete.
+            // The batch is shared by all that waited at the same place, and so is what it is encoded to.
+            Some(Delivery::Messages { batch, up_to_date, closed }) if batch.messages().len() <= messages => {
+                Ok(Page { info: topic.info(), from, batch, up_to_date, closed })
+            }
             Some(Delivery::Messages { .. } | Delivery::Closed { .. }) => {
                 let from = if topic.log().is_none_or(|log| log == from.log) { from } else { topic.start()? };
                 self.read_at(Some(&topic), from, messages).await

@@ -97,6 +97,7 @@ impl Hub {
             Ok(answer) => answer,
             Err(error) => return Err(with_tail(error, topic.info().map(|info| info.next))),
         };
+        topic.touch(self.clock.now());
         let Outcome::Appended(appended) = outcome else {
             return Err(Error::new(Kind::Internal, "the log gave another answer than to an append"));
         };

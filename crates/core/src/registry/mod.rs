@@ -112,13 +112,20 @@ impl Registry {
         Ok(topics.reserve(name))
     }
 
-    /// Existing topics that match, in the order of their names, behind one of them.
-    pub(crate) fn list(&self, filter: Option<&Filter>, after: Option<&TopicName>, n_max: usize) -> Vec<Arc<Topic>> {
+    /// Existing topics that match and are wanted, in the order of their names, behind one of them.
+    pub(crate) fn list(
+        &self,
+        filter: Option<&Filter>,
+        after: Option<&TopicName>,
+        n_max: usize,
+        wanted: impl Fn(&Topic) -> bool,
+    ) -> Vec<Arc<Topic>> {
         let topics = self.topics.read();
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let names = topics.existing.range::<TopicName, _>((from, Bound::Unbounded));
-        let wanted = names.filter(|name| filter.map_or(!name.is_reserved(), |filter| filter.matches(name)));
-        wanted.filter_map(|name| topics.by_name.get(name)).take(n_max).cloned().collect()
+        let matching = names.filter(|name| filter.map_or(!name.is_reserved(), |filter| filter.matches(name)));
+        let topics = matching.filter_map(|name| topics.by_name.get(name));
+        topics.filter(|topic| wanted(topic)).take(n_max).cloned().collect()
     }
 
     /// Some of the topics that may expire, behind a name; for going round them.

@@ -73,7 +73,7 @@ impl Kept {
             }
         }
         let (messages, bytes) = (n_before - self.len(), bytes_before - self.bytes);
-        (self.trimmed_through > trimmed_before).then(|| Trimmed { through: self.trimmed_through, messages, bytes })
+        (self.trimmed_through > trimmed_before).then_some(Trimmed { through: self.trimmed_through, messages, bytes })
     }
 
     pub(super) fn after(&self, after: Offset) -> impl Iterator<Item = &Arc<Message>> {

@@ -188,18 +188,8 @@ impl State {
         let end = Instant::now() + SHARD_TURN_MAX;
         self.n_deliveries = 0;
         let mut n_looked = 0_usize;
-        while let Some((source, from)) = self.queue.pop_front() {
-            let mut i = from;
-            loop {
-                let Some(followed) = self.sources.get_mut(&source) else { break };
-                let Some((key, leg)) = followed.followers.get(i).copied() else {
-                    followed.queued = false;
-                    followed.source.rest();
-                    if std::mem::take(&mut followed.again) {
-                        self.enqueue(source);
-                    }
-                    break;
-                };
+        while let Some((source, mut i)) = self.queue.pop_front() {
+            while let Some((key, leg)) = self.follower_at(source, i) {
                 n_looked += 1;
                 let over = self.n_deliveries >= SHARD_TURN_DELIVERIES_MAX
                     || n_looked.is_multiple_of(32) && Instant::now() >= end;
@@ -213,8 +203,22 @@ impl State {
                     i += 1;
                 }
             }
+            self.end_walk(source);
         }
         false
+    }
+
+    fn follower_at(&self, source: u64, i: usize) -> Option<(usize, usize)> {
+        self.sources.get(&source).and_then(|followed| followed.followers.get(i)).copied()
+    }
+
+    fn end_walk(&mut self, source: u64) {
+        let Some(followed) = self.sources.get_mut(&source) else { return };
+        followed.queued = false;
+        followed.source.rest();
+        if std::mem::take(&mut followed.again) {
+            self.enqueue(source);
+        }
     }
 
     fn serve(&mut self, key: usize) {
