@@ -22,6 +22,8 @@ pub(crate) struct FilterFeed {
     id: u64,
     log: LogId,
     filter: Filter,
+    /// What does not fit is read by scanning the log.
+    entries_max: usize,
     interest: Interest,
     /// Legs that use it, and follows that are about to: it is kept while there are any.
     pub(crate) n_users: Arc<AtomicUsize>,
@@ -64,12 +66,13 @@ impl Entry {
 
 impl FilterFeed {
     /// A feed of what comes behind `from`.
-    pub(crate) fn new(log: LogId, filter: Filter, from: Offset) -> Self {
+    pub(crate) fn new(log: LogId, filter: Filter, from: Offset, entries_max: usize) -> Self {
         let state = State { entries: VecDeque::new(), from, latest: None };
         Self {
             id: next_source_id(),
             log,
             filter,
+            entries_max,
             interest: Interest::default(),
             n_users: Arc::default(),
             state: Mutex::new(state),
@@ -77,7 +80,14 @@ impl FilterFeed {
     }
 
     pub(crate) fn push(&self, entry: Entry) {
-        self.state.lock().entries.push_back(entry);
+        let mut state = self.state.lock();
+        state.entries.push_back(entry);
+        // Messages go when they leave the log's tail; notices alone would gather without an end.
+        if state.entries.len() > self.entries_max
+            && let Some(oldest) = state.entries.pop_front()
+        {
+            state.from = oldest.offset();
+        }
     }
 
     /// Takes messages of a deleted topic out, from its last one back: a reader gets what it had not read yet, or is

@@ -5,8 +5,8 @@ mod forks;
 pub(crate) mod topics;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -77,7 +77,7 @@ impl fmt::Debug for Hub {
 }
 
 impl Hub {
-    /// Starts a hub; its tasks run on the current tokio runtime until [`Hub::shutdown`].
+    /// Starts a hub; its tasks run on the current tokio runtime until it is dropped.
     pub fn start(config: HubConfig) -> Result<Arc<Self>> {
         let HubConfig { engines, limits, clock, randomness, shards } = config;
         let mut logs: Vec<(LogId, Durability)> = Vec::new();
@@ -108,7 +108,7 @@ impl Hub {
         });
         let mut tasks: Vec<_> =
             (0..shards.len()).map(|i| tokio::spawn(shard::run(Arc::clone(&shards), i, Arc::clone(&engines)))).collect();
-        tasks.push(tokio::spawn(Arc::clone(&hub).keep_time(hub.orphaned_replies())));
+        tasks.push(tokio::spawn(keep_time(Arc::downgrade(&hub), hub.orphaned_replies())));
         *hub.tasks.lock() = tasks;
         Ok(hub)
     }
@@ -137,9 +137,6 @@ impl Hub {
         for engine in self.engines.iter() {
             engine.close().await?;
         }
-        if let Some(keeper) = self.tasks.lock().pop() {
-            keeper.abort();
-        }
         Ok(())
     }
 
@@ -161,19 +158,35 @@ impl Hub {
         Position { log, offset: self.registry.through(log).unwrap_or_default() }
     }
 
-    async fn keep_time(self: Arc<Self>, orphans: Vec<TopicName>) {
-        self.end_replies(orphans).await;
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let now = self.clock.now();
-            for engine in self.engines.iter() {
-                engine.maintain(now);
-            }
-            self.services.keep_time();
-            self.registry.sweep();
-            self.expire_topics(now).await;
+    async fn do_what_time_demands(&self) {
+        let now = self.clock.now();
+        for engine in self.engines.iter() {
+            engine.maintain(now);
         }
+        self.services.keep_time();
+        self.registry.sweep();
+        self.expire_topics(now).await;
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        for task in self.tasks.get_mut() {
+            task.abort();
+        }
+    }
+}
+
+/// Does the work of time for as long as there is a hub.
+async fn keep_time(hub: Weak<Hub>, orphans: Vec<TopicName>) {
+    if let Some(hub) = hub.upgrade() {
+        hub.end_replies(orphans).await;
+    }
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(hub) = hub.upgrade() else { return };
+        hub.do_what_time_demands().await;
     }
 }

@@ -158,7 +158,7 @@ impl Registry {
             ));
         }
         let from = Offset(view.through.load(Ordering::Acquire));
-        let feed = Arc::new(FilterFeed::new(log, filter.clone(), from));
+        let feed = Arc::new(FilterFeed::new(log, filter.clone(), from, self.limits.tail_messages));
         let usage = Usage::new(&feed.n_users);
         filters.insert(filter, Arc::clone(&feed));
         Ok((feed, usage))

@@ -19,16 +19,13 @@ use crate::limits::{SHARD_TURN_DELIVERIES_MAX, SHARD_TURN_MAX};
 use crate::message::Message;
 use crate::name::TopicName;
 
-/// Serves a shard's followers until the hub stops.
+/// Serves a shard's followers for as long as it is polled. Once the hub is stopping, it ends each one that still comes.
 pub(crate) async fn run(shards: Arc<Shards>, shard: usize, engines: Engines) {
     let mut state = State::new(shards, shard, engines);
     loop {
         let inbox = state.shards.take_inbox(state.shard);
         let idle = inbox.commands.is_empty() && inbox.dirty.is_empty() && state.queue.is_empty();
         if idle {
-            if state.stopped {
-                return;
-            }
             state.shards.wait(state.shard).await;
             continue;
         }

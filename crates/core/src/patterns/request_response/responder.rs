@@ -161,6 +161,11 @@ impl Hub {
         self.services.with(|desk| desk.service_of(id))
     }
 
+    /// Whether somebody serves requests to a service now.
+    pub fn is_attended(&self, service: &ServiceName) -> bool {
+        self.services.with(|desk| desk.check_attended(service, Instant::now())).is_ok()
+    }
+
     fn sit(&self, service: &ServiceName, kind: SeatKind, capacity: usize, label: &str) -> Result<Responder> {
         let seat = self.services.with(|desk| desk.sit(service, kind, capacity, label, Instant::now()))?;
         Ok(Responder { services: Arc::clone(&self.services), service: service.clone(), seat })
