@@ -14,13 +14,14 @@ use quintet_core::engine::memory::MemoryEngine;
 use quintet_core::engine::transaction::{Retention, TopicConfig};
 use quintet_core::error::Kind;
 use quintet_core::fanout::Delivery;
+use quintet_core::following::Selection;
 use quintet_core::hub::{CreateTopic, Hub, HubConfig};
 use quintet_core::limits::Limits;
 use quintet_core::message::{ContentType, Message, NewMessage};
 use quintet_core::name::{Filter, TopicName};
 use quintet_core::patterns::publish_subscribe::Publish;
-use quintet_core::patterns::push::{Selection, Subscription};
-use quintet_core::patterns::short_polling::Read;
+use quintet_core::patterns::push::Subscription;
+use quintet_core::reading::Read;
 use tokio::time::{Instant, timeout};
 
 const TOPICS: [&str; 3] = ["t/a", "t/b", "t/trimmed"];

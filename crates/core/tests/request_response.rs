@@ -1,5 +1,6 @@
 //! Request-response: who gets a request, what becomes of it when its responder or its caller goes away, and what keys
 //! and reply topics promise.
+#![allow(clippy::unwrap_used, reason = "a test says by panicking that it failed")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use quintet_core::message::{ContentType, Headers, Message, NewMessage};
 use quintet_core::name::{ServiceName, TopicName};
 use quintet_core::patterns::request_response::request::{Answer, Reply, Request, RequestId};
 use quintet_core::patterns::request_response::responder::{Event, Incoming, Responder};
-use quintet_core::patterns::short_polling::Read;
 use quintet_core::randomness::SeededRandomness;
+use quintet_core::reading::Read;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, advance, timeout};
 
@@ -571,4 +572,49 @@ async fn stopping_tells_everybody_and_writes_what_was_promised() {
     assert_eq!((messages[0].headers.get("status"), closed), (Some("503"), true));
     check_error(world.hub.request(get("/3")).await, &Kind::ShuttingDown);
     assert_eq!(world.hub.respond(&echo(), 1, "test").unwrap_err().kind(), &Kind::ShuttingDown);
+}
+
+/// Real threads, responders that come and go with requests in their hands, and every key asked for three times.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn under_load_every_key_has_one_reply() {
+    const N_KEYS: usize = 100;
+    let world = World::new();
+    let serve = |n: usize| {
+        let hub = Arc::clone(&world.hub);
+        tokio::spawn(async move {
+            for round in 0.. {
+                let mut responder = hub.respond(&echo(), 4, "test").unwrap();
+                // The first of them never goes away, so that somebody always serves.
+                for taken in 0.. {
+                    let Some(event) = responder.next().await else { return };
+                    let Event::Request(incoming) = event else { continue };
+                    if n > 0 && incoming.attempt <= 2 && (taken + round) % 5 == 4 {
+                        break;
+                    }
+                    let text = format!("{} {n} {round} {taken}", incoming.path);
+                    assert!(hub.reply(&echo(), incoming.id, reply(&text)).is_ok());
+                }
+            }
+        })
+    };
+    let responders: Vec<_> = (0..4).map(serve).collect();
+    while !world.hub.is_attended(&echo()) {
+        tokio::task::yield_now().await;
+    }
+    let ask = |i: usize| {
+        let key = i % N_KEYS;
+        world.send(keyed(&format!("/{key}"), &format!("k{key}")))
+    };
+    let answers: Vec<_> = (0..3 * N_KEYS).map(ask).collect();
+    let mut replies = vec![None; N_KEYS];
+    let mut n_originals = 0;
+    for (i, answer) in answers.into_iter().enumerate() {
+        let answer = timeout(Duration::from_secs(60), answer).await.unwrap().unwrap();
+        let Answer::Reply { reply, replayed } = answer.unwrap() else { panic!("not a reply") };
+        n_originals += usize::from(!replayed);
+        let first = replies[i % N_KEYS].get_or_insert_with(|| reply.clone());
+        assert_eq!(*first, reply);
+    }
+    assert_eq!(n_originals, N_KEYS);
+    responders.iter().for_each(JoinHandle::abort);
 }

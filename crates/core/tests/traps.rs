@@ -12,13 +12,13 @@ use quintet_core::engine::transaction::{Outcome, Retention, TopicConfig, Transac
 use quintet_core::engine::{Durability, Engine, Observer, Pending, ReadPage, ReadRequest, ScanPage, ScanRequest};
 use quintet_core::error::{Kind, Result};
 use quintet_core::fanout::{Delivery, Sink, Taken};
+use quintet_core::following::Selection;
 use quintet_core::hub::{CreateTopic, ForkOf, Hub, HubConfig};
 use quintet_core::limits::Limits;
 use quintet_core::message::{ContentType, NewMessage};
 use quintet_core::name::{Filter, TopicName};
 use quintet_core::patterns::publish_subscribe::{IfAbsent, Publish};
-use quintet_core::patterns::push::Selection;
-use quintet_core::patterns::short_polling::{Absent, Page, Read};
+use quintet_core::reading::{Absent, Page, Read};
 use tokio::time::{Instant, timeout};
 
 struct Fixture {

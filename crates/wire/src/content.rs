@@ -18,10 +18,7 @@ pub const FORM: &str = "application/x-www-form-urlencoded";
 /// The type without its parameters and the space around it: `text/plain` of `text/plain; charset=utf-8`.
 #[must_use]
 pub fn essence(content_type: &str) -> &str {
-    content_type
-        .split_once(';')
-        .map_or(content_type, |(essence, _)| essence)
-        .trim_ascii()
+    content_type.split_once(';').map_or(content_type, |(essence, _)| essence).trim_ascii()
 }
 
 /// Whether two types are the same but for parameters and case.
@@ -46,30 +43,21 @@ pub fn is_application_json(content_type: &str) -> bool {
 /// Whether the payload is meant to be text: `text/…`.
 #[must_use]
 pub fn is_text(content_type: &str) -> bool {
-    essence(content_type)
-        .get(..5)
-        .is_some_and(|head| head.eq_ignore_ascii_case("text/"))
+    essence(content_type).get(..5).is_some_and(|head| head.eq_ignore_ascii_case("text/"))
 }
 
 /// Whether the text is a media type: two tokens around a slash, then parameters in visible ASCII.
 #[must_use]
 pub fn is_valid(content_type: &str) -> bool {
-    let visible = content_type
-        .bytes()
-        .all(|b| matches!(b, b' '..=b'~' | b'\t'));
-    visible
-        && essence(content_type)
-            .split_once('/')
-            .is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
+    let visible = content_type.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t'));
+    visible && essence(content_type).split_once('/').is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
 }
 
 /// Whether an `Accept` header names this type itself, with a weight above zero. Wildcards do not count: they are
 /// what every client sends and say nothing about wanting it.
 #[must_use]
 pub fn accept_names(accept: &str, media_type: &str) -> bool {
-    accept
-        .split(',')
-        .any(|range| same_essence(range, media_type) && weight(range) > 0.0)
+    accept.split(',').any(|range| same_essence(range, media_type) && weight(range) > 0.0)
 }
 
 /// Whether an `Accept` header lets a response have this type, by name or by wildcard. An empty header allows all.
@@ -100,25 +88,18 @@ fn weight(range: &str) -> f32 {
     let parameters = range.split(';').skip(1);
     let mut weights = parameters.filter_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
-        name.trim_ascii()
-            .eq_ignore_ascii_case("q")
-            .then(|| value.trim_ascii().parse().unwrap_or(0.0))
+        name.trim_ascii().eq_ignore_ascii_case("q").then(|| value.trim_ascii().parse().unwrap_or(0.0))
     });
     weights.next().unwrap_or(1.0)
 }
 
 fn ends_with_ignore_case(text: &str, suffix: &str) -> bool {
     let start = text.len().checked_sub(suffix.len());
-    start
-        .and_then(|start| text.get(start..))
-        .is_some_and(|end| end.eq_ignore_ascii_case(suffix))
+    start.and_then(|start| text.get(start..)).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
 }
 
 fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
 #[cfg(test)]
@@ -127,25 +108,13 @@ mod tests {
 
     #[test]
     fn classes() {
-        for json in [
-            "application/json",
-            "Application/JSON; charset=utf-8",
-            "application/geo+json",
-            ENVELOPES,
-        ] {
+        for json in ["application/json", "Application/JSON; charset=utf-8", "application/geo+json", ENVELOPES] {
             assert!(is_json(json) && !is_text(json), "{json}");
         }
         for text in ["text/plain", "TEXT/html;charset=utf-8", " text/csv"] {
             assert!(is_text(text) && !is_json(text), "{text}");
         }
-        for other in [
-            "application/octet-stream",
-            "",
-            "text",
-            "é",
-            "image/png",
-            "json",
-        ] {
+        for other in ["application/octet-stream", "", "text", "é", "image/png", "json"] {
             assert!(!is_text(other) && !is_json(other), "{other}");
         }
         assert!(same_essence("text/plain", "Text/Plain ; charset=latin1"));
@@ -154,41 +123,21 @@ mod tests {
 
     #[test]
     fn validity() {
-        for good in [
-            "a/b",
-            "application/vnd.api+json",
-            "text/plain; charset=\"utf-8\"",
-        ] {
+        for good in ["a/b", "application/vnd.api+json", "text/plain; charset=\"utf-8\""] {
             assert!(is_valid(good), "{good}");
         }
-        for bad in [
-            "",
-            "text",
-            "/",
-            "text/",
-            "a/b/c",
-            "te xt/plain",
-            "text/plain\n",
-            "text/plain; x=é",
-        ] {
+        for bad in ["", "text", "/", "text/", "a/b/c", "te xt/plain", "text/plain\n", "text/plain; x=é"] {
             assert!(!is_valid(bad), "{bad}");
         }
     }
 
     #[test]
     fn accept() {
-        assert!(accept_names(
-            "text/html, application/vnd.quintet.messages+json;q=0.5",
-            ENVELOPES
-        ));
+        assert!(accept_names("text/html, application/vnd.quintet.messages+json;q=0.5", ENVELOPES));
         assert!(!accept_names("*/*", ENVELOPES));
         assert!(!accept_names("text/event-stream;q=0", EVENTS));
-        assert!(
-            accept_allows("", TEXT) && accept_allows("*/*", TEXT) && accept_allows("text/*", TEXT)
-        );
-        assert!(
-            !accept_allows("application/*", TEXT) && !accept_allows("*/*, text/plain;q=0", TEXT)
-        );
+        assert!(accept_allows("", TEXT) && accept_allows("*/*", TEXT) && accept_allows("text/*", TEXT));
+        assert!(!accept_allows("application/*", TEXT) && !accept_allows("*/*, text/plain;q=0", TEXT));
         assert!(accept_allows("text/*;q=0, text/plain", TEXT));
     }
 }

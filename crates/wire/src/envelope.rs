@@ -35,11 +35,7 @@ pub struct Parts<'a> {
 }
 
 /// Appends one envelope. Header names must be unique.
-pub fn write<'h>(
-    out: &mut Vec<u8>,
-    parts: &Parts<'_>,
-    headers: impl IntoIterator<Item = (&'h str, &'h str)>,
-) {
+pub fn write<'h>(out: &mut Vec<u8>, parts: &Parts<'_>, headers: impl IntoIterator<Item = (&'h str, &'h str)>) {
     out.reserve(parts.payload.len() + parts.topic.len() + 192);
     out.extend_from_slice(b"{\"topic\":");
     json::write(out, parts.topic);
@@ -97,13 +93,7 @@ impl Envelope {
             content_type: &self.body.content_type,
             payload: &self.body.bytes,
         };
-        write(
-            out,
-            &parts,
-            self.headers
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str())),
-        );
+        write(out, &parts, self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     }
 
     /// The envelope's JSON.
@@ -117,9 +107,7 @@ impl Envelope {
 
 impl Serialize for Envelope {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        RawValue::from_string(self.to_json())
-            .map_err(serde::ser::Error::custom)?
-            .serialize(serializer)
+        RawValue::from_string(self.to_json()).map_err(serde::ser::Error::custom)?.serialize(serializer)
     }
 }
 
@@ -145,8 +133,7 @@ impl TryFrom<Wire> for Envelope {
 
     fn try_from(wire: Wire) -> Result<Self, BadData> {
         let data = wire.data.ok_or(BadData::Missing)?;
-        let body = payload::read(Some(wire.content_type), Some(data), wire.encoding)?
-            .ok_or(BadData::Missing)?;
+        let body = payload::read(Some(wire.content_type), Some(data), wire.encoding)?.ok_or(BadData::Missing)?;
         Ok(Envelope {
             topic: wire.topic,
             offset: wire.offset,
@@ -164,8 +151,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     pub(crate) fn bodies() -> impl Strategy<Value = Body> {
-        let json =
-            any::<String>().prop_map(|text| Body::json(serde_json::to_string(&text).unwrap()));
+        let json = any::<String>().prop_map(|text| Body::json(serde_json::to_string(&text).unwrap()));
         let bytes = prop::collection::vec(any::<u8>(), 0..60).prop_map(Body::octets);
         prop_oneof![any::<String>().prop_map(Body::text), json, bytes]
     }
@@ -176,26 +162,11 @@ pub(crate) mod tests {
 
     pub(crate) fn envelopes() -> impl Strategy<Value = Envelope> {
         let positions = (1u32.., any::<u64>(), any::<u64>(), 0..=time::UNIX_MS_MAX);
-        (any::<String>(), positions, headers(), bodies()).prop_map(
-            |(topic, position, headers, body)| {
-                let (log, offset, previous, time_ms) = position;
-                let (offset, previous) = (
-                    Token { log, offset },
-                    Token {
-                        log,
-                        offset: previous,
-                    },
-                );
-                Envelope {
-                    topic,
-                    offset,
-                    previous,
-                    time_ms,
-                    headers,
-                    body,
-                }
-            },
-        )
+        (any::<String>(), positions, headers(), bodies()).prop_map(|(topic, position, headers, body)| {
+            let (log, offset, previous, time_ms) = position;
+            let (offset, previous) = (Token { log, offset }, Token { log, offset: previous });
+            Envelope { topic, offset, previous, time_ms, headers, body }
+        })
     }
 
     #[test]
@@ -223,12 +194,8 @@ pub(crate) mod tests {
             r#"{"topic":"t","offset":"00000001_000000000000002b","previous":"00000001_000000000000002a","#,
             r#""time":"2026-01-01T00:00:00Z","type":"application/json","new":[1],"data":null}"#,
         );
-        assert_eq!(
-            &serde_json::from_str::<Envelope>(text).unwrap().payload()[..],
-            b"null"
-        );
-        let error =
-            serde_json::from_str::<Envelope>(&text.replace(r#","data":null"#, "")).unwrap_err();
+        assert_eq!(&serde_json::from_str::<Envelope>(text).unwrap().payload()[..], b"null");
+        let error = serde_json::from_str::<Envelope>(&text.replace(r#","data":null"#, "")).unwrap_err();
         assert!(error.to_string().contains("`data` is missing"), "{error}");
     }
 

@@ -4,8 +4,7 @@ use serde::Serialize;
 
 /// Writes any serializable value. Only for types whose `Serialize` cannot fail.
 pub(crate) fn write<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) {
-    serde_json::to_writer(out, value)
-        .expect("our own types serialize, and a vector takes every byte");
+    serde_json::to_writer(out, value).expect("our own types serialize, and a vector takes every byte");
 }
 
 /// Writes `,"name":"value"`; `name` is a plain literal that needs no escaping.
@@ -22,10 +21,7 @@ pub(crate) fn write_name(out: &mut Vec<u8>, name: &str) {
 }
 
 /// Writes `,"headers":{…}`, or nothing when there are none. Names must be unique.
-pub(crate) fn write_headers<'a>(
-    out: &mut Vec<u8>,
-    headers: impl IntoIterator<Item = (&'a str, &'a str)>,
-) {
+pub(crate) fn write_headers<'a>(out: &mut Vec<u8>, headers: impl IntoIterator<Item = (&'a str, &'a str)>) {
     let mut open = false;
     for (name, value) in headers {
         out.extend_from_slice(if open { b"," } else { b",\"headers\":{" });

@@ -24,26 +24,17 @@ pub struct Body {
 impl Body {
     /// A body of plain text.
     pub fn text(text: impl Into<String>) -> Self {
-        Body {
-            content_type: content::TEXT.to_owned(),
-            bytes: Bytes::from(text.into()),
-        }
+        Body { content_type: content::TEXT.to_owned(), bytes: Bytes::from(text.into()) }
     }
 
     /// A body of JSON text; whether it is valid JSON is for the reader to find out.
     pub fn json(json: impl Into<String>) -> Self {
-        Body {
-            content_type: content::JSON.to_owned(),
-            bytes: Bytes::from(json.into()),
-        }
+        Body { content_type: content::JSON.to_owned(), bytes: Bytes::from(json.into()) }
     }
 
     /// A body of bytes about which nothing is known.
     pub fn octets(bytes: impl Into<Bytes>) -> Self {
-        Body {
-            content_type: content::OCTETS.to_owned(),
-            bytes: bytes.into(),
-        }
+        Body { content_type: content::OCTETS.to_owned(), bytes: bytes.into() }
     }
 }
 
@@ -118,16 +109,9 @@ pub fn read(
     encoding: Option<Encoding>,
 ) -> Result<Option<Body>, BadData> {
     let Some(data) = data else {
-        return if content_type.is_none() && encoding.is_none() {
-            Ok(None)
-        } else {
-            Err(BadData::Orphan)
-        };
+        return if content_type.is_none() && encoding.is_none() { Ok(None) } else { Err(BadData::Orphan) };
     };
-    if content_type
-        .as_deref()
-        .is_some_and(|content_type| !content::is_valid(content_type))
-    {
+    if content_type.as_deref().is_some_and(|content_type| !content::is_valid(content_type)) {
         return Err(BadData::Type);
     }
     let is_string = data.get().starts_with('"');
@@ -137,9 +121,7 @@ pub fn read(
             Bytes::from(STANDARD.decode(text).map_err(BadData::Base64)?)
         }
         (None, Some(content_type)) if content::is_json(content_type) => raw(data),
-        (None, Some(content_type)) => {
-            Bytes::from(string(&data).ok_or_else(|| BadData::NotText(content_type.clone()))?)
-        }
+        (None, Some(content_type)) => Bytes::from(string(&data).ok_or_else(|| BadData::NotText(content_type.clone()))?),
         (None, None) if is_string => Bytes::from(string(&data).ok_or(BadData::NotString)?),
         (None, None) => raw(data),
     };
@@ -148,16 +130,11 @@ pub fn read(
         None if is_string => content::TEXT,
         None => content::JSON,
     };
-    Ok(Some(Body {
-        content_type: content_type.unwrap_or_else(|| default.to_owned()),
-        bytes,
-    }))
+    Ok(Some(Body { content_type: content_type.unwrap_or_else(|| default.to_owned()), bytes }))
 }
 
 /// For a serde field `Option<Box<RawValue>>` in which `null` is a value and not an absence.
-pub(crate) fn present<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Box<RawValue>>, D::Error> {
+pub(crate) fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -165,9 +142,7 @@ pub(crate) fn present<'de, D: Deserializer<'de>>(
 pub(crate) fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
-    let written = STANDARD
-        .encode_slice(bytes, &mut out[start..])
-        .expect("base64 needs four bytes for each three");
+    let written = STANDARD.encode_slice(bytes, &mut out[start..]).expect("base64 needs four bytes for each three");
     out.truncate(start + written);
 }
 
@@ -202,9 +177,7 @@ mod tests {
         let mut out = b"{\"x\":0".to_vec();
         write(&mut out, content_type, bytes);
         out.push(b'}');
-        read_text(std::str::from_utf8(&out).unwrap())
-            .unwrap()
-            .unwrap()
+        read_text(std::str::from_utf8(&out).unwrap()).unwrap().unwrap()
     }
 
     #[test]
@@ -213,26 +186,11 @@ mod tests {
             (r#"{"data":"hi\n"}"#, content::TEXT, "hi\n"),
             (r#"{"data":null}"#, content::JSON, "null"),
             (r#"{"data":{"a": 1.0}}"#, content::JSON, r#"{"a": 1.0}"#),
-            (
-                r#"{"data":"AAEC","encoding":"base64"}"#,
-                content::OCTETS,
-                "\0\u{1}\u{2}",
-            ),
-            (
-                r#"{"data":"hi","type":"application/json"}"#,
-                content::JSON,
-                r#""hi""#,
-            ),
-            (
-                r#"{"data":"hi","type":"image/x-some"}"#,
-                "image/x-some",
-                "hi",
-            ),
+            (r#"{"data":"AAEC","encoding":"base64"}"#, content::OCTETS, "\0\u{1}\u{2}"),
+            (r#"{"data":"hi","type":"application/json"}"#, content::JSON, r#""hi""#),
+            (r#"{"data":"hi","type":"image/x-some"}"#, "image/x-some", "hi"),
         ] {
-            let expected = Body {
-                content_type: content_type.to_owned(),
-                bytes: Bytes::from(bytes),
-            };
+            let expected = Body { content_type: content_type.to_owned(), bytes: Bytes::from(bytes) };
             assert_eq!(read_text(text), Ok(Some(expected)), "{text}");
         }
         assert_eq!(read_text("{}"), Ok(None));
@@ -241,22 +199,10 @@ mod tests {
     #[test]
     fn contradictions_are_named() {
         assert_eq!(read_text(r#"{"type":"text/plain"}"#), Err(BadData::Orphan));
-        assert_eq!(
-            read_text(r#"{"data":1,"type":"text/plain"}"#),
-            Err(BadData::NotText("text/plain".into()))
-        );
-        assert_eq!(
-            read_text(r#"{"data":1,"encoding":"base64"}"#),
-            Err(BadData::NotString)
-        );
-        assert_eq!(
-            read_text(r#"{"data":"x","type":"plain"}"#),
-            Err(BadData::Type)
-        );
-        assert!(matches!(
-            read_text(r#"{"data":"A","encoding":"base64"}"#),
-            Err(BadData::Base64(_))
-        ));
+        assert_eq!(read_text(r#"{"data":1,"type":"text/plain"}"#), Err(BadData::NotText("text/plain".into())));
+        assert_eq!(read_text(r#"{"data":1,"encoding":"base64"}"#), Err(BadData::NotString));
+        assert_eq!(read_text(r#"{"data":"x","type":"plain"}"#), Err(BadData::Type));
+        assert!(matches!(read_text(r#"{"data":"A","encoding":"base64"}"#), Err(BadData::Base64(_))));
     }
 
     proptest! {

@@ -50,6 +50,9 @@ impl FromStr for Token {
 
     fn from_str(text: &str) -> Result<Self, BadCursor> {
         let bytes = text.as_bytes();
+        if is_all_zeros(text) {
+            return Ok(Self::START);
+        }
         if bytes.len() != TOKEN_LENGTH || bytes[8] != b'_' {
             return Err(BadCursor::Shape);
         }
@@ -58,11 +61,15 @@ impl FromStr for Token {
         if log == 0 && offset != 0 {
             return Err(BadCursor::NoLog);
         }
-        Ok(Token {
-            log: u32::try_from(log).map_err(|_| BadCursor::Shape)?,
-            offset,
-        })
+        Ok(Token { log: u32::try_from(log).map_err(|_| BadCursor::Shape)?, offset })
     }
+}
+
+/// Servers of the Durable Streams protocol differ in how wide their offsets are; the start is zeros at any of them,
+/// and clients are known to write it out.
+fn is_all_zeros(text: &str) -> bool {
+    let halves = text.split_once('_').filter(|(log, offset)| !log.is_empty() && !offset.is_empty());
+    text.len() <= TOKEN_LENGTH * 2 && halves.is_some_and(|(log, offset)| (log.bytes().chain(offset.bytes())).all(|b| b == b'0'))
 }
 
 /// One position per log, in the order of the logs' ids. A topic's cursor has one, a filter's one for each log.
@@ -75,10 +82,7 @@ pub struct Cursor {
 
 impl Cursor {
     /// Before the first message.
-    pub const START: Cursor = Cursor {
-        tokens: [Token::START; CURSOR_TOKENS_MAX],
-        len: 1,
-    };
+    pub const START: Cursor = Cursor { tokens: [Token::START; CURSOR_TOKENS_MAX], len: 1 };
 
     /// Builds a cursor from tokens sorted by log.
     ///
@@ -91,15 +95,10 @@ impl Cursor {
         if tokens.len() > CURSOR_TOKENS_MAX {
             return Err(BadCursor::TooMany);
         }
-        if tokens.windows(2).any(|pair| pair[0].log >= pair[1].log)
-            || (tokens.len() > 1 && tokens[0].log == 0)
-        {
+        if tokens.windows(2).any(|pair| pair[0].log >= pair[1].log) || (tokens.len() > 1 && tokens[0].log == 0) {
             return Err(BadCursor::Order);
         }
-        let mut cursor = Cursor {
-            tokens: [Token::START; CURSOR_TOKENS_MAX],
-            len: tokens.len() as u8,
-        };
+        let mut cursor = Cursor { tokens: [Token::START; CURSOR_TOKENS_MAX], len: tokens.len() as u8 };
         cursor.tokens[..tokens.len()].copy_from_slice(tokens);
         Ok(cursor)
     }
@@ -123,6 +122,25 @@ impl Cursor {
     #[must_use]
     pub fn is_start(&self) -> bool {
         self.single() == Some(Token::START)
+    }
+
+    /// Moves the cursor past one message of one log; the other logs' positions stay.
+    pub fn advance(&mut self, token: Token) {
+        if self.is_start() {
+            *self = token.into();
+            return;
+        }
+        let len = usize::from(self.len);
+        match self.tokens().binary_search_by_key(&token.log, |token| token.log) {
+            Ok(at) => self.tokens[at] = token,
+            Err(at) if len < CURSOR_TOKENS_MAX => {
+                self.tokens.copy_within(at..len, at + 1);
+                self.tokens[at] = token;
+                self.len += 1;
+            }
+            // No hub has so many logs; the position that is kept at worst repeats messages, it loses none.
+            Err(_) => {}
+        }
     }
 
     /// Appends the cursor's text.
@@ -197,11 +215,7 @@ impl FromStr for Since {
 
 impl From<Cursor> for Since {
     fn from(cursor: Cursor) -> Self {
-        if cursor.is_start() {
-            Since::Start
-        } else {
-            Since::At(cursor)
-        }
+        if cursor.is_start() { Since::Start } else { Since::At(cursor) }
     }
 }
 
@@ -302,6 +316,21 @@ mod tests {
             "00000001_0000000000000001,00000002_0000000000000001",
         ] {
             assert!(bad.parse::<Since>().is_err(), "{bad:?} was taken");
+        }
+    }
+
+    #[test]
+    fn advancing_moves_one_log() {
+        let token = |log, offset| Token { log, offset };
+        let mut cursor = Cursor::START;
+        for (step, tokens) in [
+            (token(2, 5), vec![token(2, 5)]),
+            (token(2, 6), vec![token(2, 6)]),
+            (token(1, 9), vec![token(1, 9), token(2, 6)]),
+            (token(2, 7), vec![token(1, 9), token(2, 7)]),
+        ] {
+            cursor.advance(step);
+            assert_eq!(cursor, Cursor::new(&tokens).unwrap());
         }
     }
 

@@ -52,23 +52,7 @@ mod tests {
 
     #[test]
     fn only_passing_troubles_are_worth_another_try() {
-        assert!(
-            [GOING_AWAY, INTERNAL, SLOW, TOO_MANY, 1006]
-                .into_iter()
-                .all(may_reconnect)
-        );
-        assert!(
-            ![
-                NORMAL,
-                TOO_BIG,
-                BAD_REQUEST,
-                UNAUTHENTICATED,
-                CONFLICT,
-                GONE,
-                GAP
-            ]
-            .into_iter()
-            .any(may_reconnect)
-        );
+        assert!([GOING_AWAY, INTERNAL, SLOW, TOO_MANY, 1006].into_iter().all(may_reconnect));
+        assert!(![NORMAL, TOO_BIG, BAD_REQUEST, UNAUTHENTICATED, CONFLICT, GONE, GAP].into_iter().any(may_reconnect));
     }
 }

@@ -2,6 +2,7 @@
 //! it is put together, and topics are created, described, listed, closed and deleted.
 
 mod forks;
+mod reads;
 pub(crate) mod topics;
 
 use std::fmt;

@@ -5,9 +5,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::error::{Error, Kind, Result};
 use crate::fanout::Delivery;
 use crate::fanout::mailbox::mailbox;
+use crate::following::Start;
 use crate::hub::Hub;
-use crate::patterns::push::Start;
-use crate::patterns::short_polling::{Page, Read};
+use crate::reading::{Page, Read};
 
 impl Hub {
     /// Reads what is new; if there is nothing, waits until there is, the topic is closed or deleted, or the time is

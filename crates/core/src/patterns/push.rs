@@ -7,61 +7,18 @@ use std::task::{Context, Poll};
 
 use smallvec::SmallVec;
 
-use crate::cursor::{Cursor, Offset, Position, Since};
+use crate::cursor::{Cursor, LogId, Offset, Position, Since};
 use crate::error::{Error, Kind, Result};
 use crate::fanout::follower::{Follower, Leg, Usage};
 use crate::fanout::mailbox::{Mailbox, mailbox};
 use crate::fanout::shard::Command;
-use crate::fanout::source::{Place, Source};
+use crate::fanout::source::Place;
 use crate::fanout::{Delivery, FollowerHandle, Sink};
+use crate::following::{Selection, Start, StartLeg};
 use crate::hub::Hub;
 use crate::hub::topics::ListTopics;
 use crate::name::{Filter, TopicName};
-use crate::patterns::short_polling::Absent;
-use crate::topic::Topic;
-
-/// What to follow.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Selection {
-    /// One topic.
-    Topic(TopicName),
-    /// All topics that match, also those that are created later.
-    Filter(Filter),
-}
-
-/// Where following begins, checked and fixed.
-pub struct Start {
-    legs: SmallVec<[StartLeg; 1]>,
-    /// Told to the follower before anything else.
-    notices: Vec<Delivery>,
-}
-
-struct StartLeg {
-    source: Arc<dyn Source>,
-    place: Place,
-    usage: Option<Usage>,
-}
-
-impl std::fmt::Debug for Start {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Start").field("cursor", &self.cursor()).finish_non_exhaustive()
-    }
-}
-
-impl Start {
-    /// Follow a topic from a position that was located.
-    pub(crate) fn of_topic(topic: Arc<Topic>, from: Position) -> Self {
-        let unborn = topic.log().is_none();
-        let place = Place { unborn, ..Place::at(from) };
-        let leg = StartLeg { source: topic, place, usage: None };
-        Self { legs: SmallVec::from_iter([leg]), notices: Vec::new() }
-    }
-
-    /// The cursor that following begins behind.
-    pub fn cursor(&self) -> Cursor {
-        Cursor::new(self.legs.iter().map(|leg| leg.place.at))
-    }
-}
+use crate::reading::Absent;
 
 impl Hub {
     /// Checks where a follower wants to begin. Nothing that is published after this is missed.
@@ -124,12 +81,7 @@ impl Hub {
     }
 
     /// The start of a filter: trims that have happened before are no loss to a reader that begins now.
-    fn start_of_filter(
-        &self,
-        filter: &Filter,
-        log: crate::cursor::LogId,
-        known_trims: &mut HashMap<TopicName, Offset>,
-    ) -> Offset {
+    fn start_of_filter(&self, filter: &Filter, log: LogId, known_trims: &mut HashMap<TopicName, Offset>) -> Offset {
         let topics = self.list_topics(&ListTopics { filter: Some(filter.clone()), after: None, max: usize::MAX });
         for info in topics.into_iter().filter(|info| info.created.log == log && info.first > info.created) {
             known_trims.insert(info.topic, info.first.offset);

@@ -1,58 +1,8 @@
 //! Short polling: read what is new since a cursor, and answer at once.
 
-use std::sync::Arc;
-
-use crate::batch::Batch;
-use crate::cursor::{Position, Since};
 use crate::error::Result;
 use crate::hub::Hub;
-use crate::hub::topics::not_found;
-use crate::name::TopicName;
-use crate::topic::{Glance, Topic, TopicInfo};
-
-/// What to read.
-#[derive(Debug, Clone)]
-pub struct Read {
-    /// Of which topic.
-    pub topic: TopicName,
-    /// From where.
-    pub since: Since,
-    /// At most so many messages; the hub's limit holds too.
-    pub messages: usize,
-    /// What a topic that does not exist is.
-    pub absent: Absent,
-}
-
-impl Read {
-    /// Read from here, as much as the hub gives, taking an absent topic as empty.
-    pub fn new(topic: TopicName, since: Since) -> Self {
-        Self { topic, since, messages: usize::MAX, absent: Absent::Empty }
-    }
-}
-
-/// What a topic that does not exist is to a reader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Absent {
-    /// Empty and open: waiting for it waits for its creation.
-    Empty,
-    /// An error.
-    Error,
-}
-
-/// What was read.
-#[derive(Debug, Clone)]
-pub struct Page {
-    /// The topic as it was then; none if it does not exist.
-    pub info: Option<TopicInfo>,
-    /// Where the read began: behind this position.
-    pub from: Position,
-    /// The messages, and the position to read on from.
-    pub batch: Arc<Batch>,
-    /// Whether there was nothing more.
-    pub up_to_date: bool,
-    /// Whether there will never be more.
-    pub closed: bool,
-}
+use crate::reading::{Page, Read};
 
 impl Hub {
     /// Reads what is new, at once. It counts as a use of the topic.
@@ -62,74 +12,5 @@ impl Hub {
         let (topic, from) = self.locate(&read.topic, &read.since, read.absent).await?;
         let messages = read.messages.clamp(1, self.limits.read_messages);
         self.read_at(topic.as_deref(), from, messages).await
-    }
-
-    /// Finds a topic and the position that a reader means in it.
-    pub(crate) async fn locate(
-        &self,
-        name: &TopicName,
-        since: &Since,
-        absent: Absent,
-    ) -> Result<(Option<Arc<Topic>>, Position)> {
-        let topic = self.find(name).await?;
-        if let Some(topic) = &topic {
-            topic.check_not_hidden()?;
-        }
-        let info = topic.as_ref().and_then(|topic| topic.info());
-        if info.is_none() && absent == Absent::Error {
-            return Err(not_found(name));
-        }
-        let position = match since {
-            Since::Start => Position::START,
-            Since::Now => info.as_ref().map_or(Position::START, |info| info.next),
-            Since::After(cursor) => {
-                let own = info
-                    .as_ref()
-                    .and_then(|info| cursor.in_log(info.created.log).map(|offset| (info.created.log, offset)));
-                own.map_or(cursor.position(), |(log, offset)| Position { log, offset })
-            }
-        };
-        if let Some(topic) = &topic
-            && info.is_some()
-        {
-            topic.touch(self.clock.now());
-        }
-        let position = match &topic {
-            Some(topic) => topic.admit(position, self.registry.newest(position.log))?,
-            None => position,
-        };
-        // The start of what does not exist yet is the end of what there is.
-        let position = if position.is_start() { self.end_of(self.engines[0].log()) } else { position };
-        Ok((topic, position))
-    }
-
-    /// Reads on from a position that was located.
-    pub(crate) async fn read_at(&self, topic: Option<&Topic>, from: Position, messages: usize) -> Result<Page> {
-        let bytes = self.limits.read_bytes;
-        let nothing =
-            |info| Page { info, from, batch: Arc::new(Batch::new(Vec::new(), from)), up_to_date: true, closed: false };
-        let Some(topic) = topic else { return Ok(nothing(None)) };
-        let (batch, up_to_date) = match topic.glance(from.offset, messages, bytes) {
-            Glance::Absent => return Ok(nothing(None)),
-            Glance::Batch { batch, up_to_date } => (batch, up_to_date),
-            Glance::Behind { log, request } => {
-                let Some(engine) = self.engine(log) else { return Ok(nothing(None)) };
-                let page = engine.read(request).await?;
-                if page.trimmed_through > from.offset {
-                    // Retention has overtaken the read; now it is known here too, or will be at the next try.
-                    topic.admit(from, self.registry.newest(log))?;
-                }
-                let offset = page.messages.last().map_or(from.offset, |message| message.offset);
-                let next = Position { log, offset };
-                let up_to_date = page.complete && topic.info().is_none_or(|info| offset >= info.next.offset);
-                (Arc::new(Batch::new(page.messages, next)), up_to_date)
-            }
-        };
-        // Told after the messages, so that a closure that came in between is not told before what it closes.
-        let info = topic.info();
-        let next = batch.next();
-        let at_end = info.as_ref().is_some_and(|info| next.offset >= info.next.offset);
-        let closed = at_end && info.as_ref().is_some_and(|info| info.closed);
-        Ok(Page { info, from, batch, up_to_date: up_to_date && at_end, closed })
     }
 }

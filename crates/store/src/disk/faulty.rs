@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::disk::contents::{Change, Contents, tear};
+use crate::disk::random::Random;
 use crate::disk::{Disk, File, Lock};
 
 /// A disk in memory. Clones share it.
@@ -40,33 +42,6 @@ struct Faults {
     syncs_to_fail: u64,
     full_at_bytes: Option<u64>,
     crash_at_change: Option<u64>,
-}
-
-#[derive(Debug, Default, Clone)]
-struct Contents {
-    seen: Vec<u8>,
-    durable: Vec<u8>,
-    pending: Vec<Change>,
-}
-
-#[derive(Debug, Clone)]
-enum Change {
-    Write { position: usize, bytes: Vec<u8> },
-    Length(usize),
-}
-
-impl Change {
-    fn apply(&self, to: &mut Vec<u8>) {
-        match self {
-            Self::Write { position, bytes } => {
-                if to.len() < position + bytes.len() {
-                    to.resize(position + bytes.len(), 0);
-                }
-                to[*position..position + bytes.len()].copy_from_slice(bytes);
-            }
-            Self::Length(length) => to.resize(*length, 0),
-        }
-    }
 }
 
 impl FaultyDisk {
@@ -122,13 +97,8 @@ impl FaultyDisk {
             }
             files.insert(*id, Contents { seen: durable.clone(), durable, pending: Vec::new() });
         }
-        let state = State {
-            names_durable: names.clone(),
-            names,
-            files,
-            next_file: state.next_file,
-            ..State::default()
-        };
+        let state =
+            State { names_durable: names.clone(), names, files, next_file: state.next_file, ..State::default() };
         Self { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -168,31 +138,6 @@ impl FaultyDisk {
         Self { state: Arc::new(Mutex::new(state)) }
     }
 }
-
-/// A write that was not synced may be on the disk, in part or not at all.
-fn tear(change: &Change, durable: &mut Vec<u8>, random: &mut Random) {
-    match (random.below(4), change) {
-        (0, _) => {}
-        (1, Change::Write { position, bytes }) => {
-            let kept = random.below(bytes.len() as u64 + 1) as usize;
-            Change::Write { position: *position, bytes: bytes[..kept].to_vec() }.apply(durable);
-        }
-        (2, Change::Write { position, bytes }) => {
-            // The length is there, and some of the pages; the others read as zeros.
-            let mut torn = vec![0; bytes.len()];
-            for (from, to) in bytes.chunks(TORN_PAGE).zip(torn.chunks_mut(TORN_PAGE)) {
-                if random.below(2) == 0 {
-                    to.copy_from_slice(from);
-                }
-            }
-            Change::Write { position: *position, bytes: torn }.apply(durable);
-        }
-        _ => change.apply(durable),
-    }
-}
-
-/// Smaller than a page of a real disk, so that small batches are torn too.
-const TORN_PAGE: usize = 64;
 
 impl State {
     /// Counts a change, and says whether it is the one that is torn by the crash.
@@ -365,25 +310,5 @@ impl File for FaultyFile {
     fn length(&self) -> io::Result<u64> {
         let state = self.state.lock();
         Ok(state.files.get(&self.id).map_or(0, |contents| contents.seen.len() as u64))
-    }
-}
-
-/// A small random generator (splitmix64), so that a seed tells a whole test run.
-#[derive(Debug, Clone)]
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next number.
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// A number below this one.
-    pub fn below(&mut self, n: u64) -> u64 {
-        self.next() % n.max(1)
     }
 }

@@ -3,7 +3,9 @@
 //! Names are relative to the store's folder. What these calls promise is what POSIX promises and no more: written
 //! bytes survive a crash after [`File::sync`], created, renamed and removed names after [`Disk::sync_names`].
 
+mod contents;
 pub mod faulty;
+pub mod random;
 pub mod real;
 
 use std::fmt::Debug;

@@ -5,7 +5,7 @@ use crate::format::record::RawRecord;
 
 /// Bytes of a batch's head.
 pub(crate) const BATCH_HEAD: usize = 36;
-const MAGIC: [u8; 4] = *b"QBAT";
+pub(crate) const MAGIC: [u8; 4] = *b"QBAT";
 
 /// What stands before a batch's records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,12 +44,7 @@ impl BatchHead {
         if crc32c::crc32c_append(salt, reader.rest()) != checksum {
             return None;
         }
-        Some(Self {
-            length: reader.u32()?,
-            count: reader.u32()?,
-            first: reader.u64()?,
-            durable_through: reader.u64()?,
-        })
+        Some(Self { length: reader.u32()?, count: reader.u32()?, first: reader.u64()?, durable_through: reader.u64()? })
     }
 
     /// Bytes of the whole batch.

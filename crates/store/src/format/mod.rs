@@ -3,5 +3,6 @@
 pub(crate) mod batch;
 pub(crate) mod header;
 pub(crate) mod record;
+pub(crate) mod salvage;
 pub(crate) mod state;
 pub(crate) mod walk;

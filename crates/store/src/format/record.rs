@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quintet_core::clock::Timestamp;
 use quintet_core::cursor::Offset;
 use quintet_core::engine::transaction::{ProducerStep, Record, TopicConfig};
-use quintet_core::message::{ContentType, Headers, Message};
+use quintet_core::message::{ContentType, Headers, MESSAGE_OVERHEAD_BYTES, Message};
 use quintet_core::name::TopicName;
 
 use crate::codec::{Reader, put_str, put_varint};
@@ -27,6 +27,7 @@ pub(crate) enum RecordKind {
     StreamSeq,
     Closed,
     Deleted,
+    Hidden,
 }
 
 impl RecordKind {
@@ -38,6 +39,7 @@ impl RecordKind {
             Self::StreamSeq => 4,
             Self::Closed => 5,
             Self::Deleted => 6,
+            Self::Hidden => 7,
         }
     }
 
@@ -49,16 +51,19 @@ impl RecordKind {
             4 => Self::StreamSeq,
             5 => Self::Closed,
             6 => Self::Deleted,
+            7 => Self::Hidden,
             _ => return None,
         })
     }
 }
 
-/// What a record belongs to and where its bytes come from when they are made into a [`Record`].
+/// What a record takes from its topic.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TopicFacts<'a> {
+    /// Where the topic was created.
     pub(crate) id: u64,
-    pub(crate) config: &'a TopicConfig,
+    /// The type that a message need not spell out.
+    pub(crate) default_type: Option<&'a ContentType>,
 }
 
 /// Appends a record, checksum included.
@@ -76,7 +81,7 @@ pub(crate) fn put_record(out: &mut Vec<u8>, salt: u32, record: &Record, topic: T
             put_varint(out, deleted_at.0);
             put_config(out, config);
         }
-        Record::Message(message) => put_message(out, message, topic.config),
+        Record::Message(message) => put_message(out, message, topic.default_type),
         Record::Producer { step, .. } => put_step(out, step),
         Record::StreamSeq { value, .. } => put_str(out, value),
         Record::Closed { by: None, .. } => out.push(0),
@@ -84,7 +89,7 @@ pub(crate) fn put_record(out: &mut Vec<u8>, salt: u32, record: &Record, topic: T
             out.push(1);
             put_step(out, step);
         }
-        Record::Deleted { topic, .. } => put_str(out, topic.as_str()),
+        Record::Deleted { topic, .. } | Record::Hidden { topic, .. } => put_str(out, topic.as_str()),
     }
     let length = (out.len() - start - RECORD_HEAD) as u32;
     out[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
@@ -92,11 +97,11 @@ pub(crate) fn put_record(out: &mut Vec<u8>, salt: u32, record: &Record, topic: T
     out[start..start + 4].copy_from_slice(&checksum.to_le_bytes());
 }
 
-fn put_message(out: &mut Vec<u8>, message: &Message, config: &TopicConfig) {
+fn put_message(out: &mut Vec<u8>, message: &Message, default_type: Option<&ContentType>) {
     // The distance is shorter than the offset, and 0 can stand for none.
     let distance = if message.previous == Offset::ZERO { 0 } else { message.offset.0 - message.previous.0 };
     put_varint(out, distance);
-    if message.content_type == config.content_type {
+    if default_type == Some(&message.content_type) {
         put_varint(out, 0);
     } else {
         let text = message.content_type.as_str();
@@ -119,6 +124,7 @@ fn kind_of(record: &Record) -> RecordKind {
         Record::StreamSeq { .. } => RecordKind::StreamSeq,
         Record::Closed { .. } => RecordKind::Closed,
         Record::Deleted { .. } => RecordKind::Deleted,
+        Record::Hidden { .. } => RecordKind::Hidden,
     }
 }
 
@@ -131,6 +137,7 @@ pub(crate) struct RawRecord<'a> {
     pub(crate) time: u64,
     /// Bytes on disk, head included.
     pub(crate) length: u32,
+    whole: &'a [u8],
     rest: Reader<'a>,
 }
 
@@ -145,31 +152,52 @@ impl<'a> RawRecord<'a> {
         if crc32c::crc32c_append(salt, covered) != checksum {
             return None;
         }
-        Self::parse_body(&covered[4..], length + RECORD_HEAD as u32)
+        Self::parse_body(&covered[4..], bytes.get(..end)?)
     }
 
-    /// The same of bytes that are known to be broken, to tell whose they may have been.
-    pub(crate) fn parse_unverified(bytes: &'a [u8]) -> Option<Self> {
-        let mut head = Reader::new(bytes);
-        head.u32()?;
-        let length = head.u32()?;
-        Self::parse_body(bytes.get(RECORD_HEAD..)?, length.saturating_add(RECORD_HEAD as u32))
+    /// What broken bytes say that they were; any of it may be wrong.
+    pub(crate) fn parse_broken(bytes: &'a [u8]) -> Option<Self> {
+        let length = u32::from_le_bytes(*bytes.get(4..)?.first_chunk()?) as usize;
+        let end = length.saturating_add(RECORD_HEAD).min(bytes.len());
+        Self::parse_body(bytes.get(RECORD_HEAD..end)?, bytes.get(..end)?)
     }
 
-    fn parse_body(body: &'a [u8], length: u32) -> Option<Self> {
+    /// The record's bytes on disk.
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.whole
+    }
+
+    fn parse_body(body: &'a [u8], whole: &'a [u8]) -> Option<Self> {
         let mut rest = Reader::new(body);
         let kind = RecordKind::from_number(rest.u8()?)?;
         let offset = rest.varint()?;
         let topic = rest.varint()?;
         let time = rest.varint()?;
-        Some(Self { kind, offset, topic, time, length, rest })
+        Some(Self { kind, offset, topic, time, length: u32::try_from(whole.len()).ok()?, whole, rest })
+    }
+
+    /// What the record counts for in limits ([`Message::size`]); 0 if it is no message.
+    pub(crate) fn message_size(&self) -> Option<u32> {
+        if self.kind != RecordKind::Message {
+            return Some(0);
+        }
+        let mut rest = self.rest;
+        rest.varint()?;
+        if let Some(n) = rest.option()? {
+            rest.take(usize::try_from(n).ok()?)?;
+        }
+        let mut headers = 0;
+        for _ in 0..rest.varint()? {
+            headers += rest.str()?.len() + rest.str()?.len();
+        }
+        u32::try_from(rest.rest().len() + headers + MESSAGE_OVERHEAD_BYTES).ok()
     }
 
     /// The name in a Created or Deleted record.
     pub(crate) fn name(&self) -> Option<TopicName> {
         let mut rest = self.rest;
         match self.kind {
-            RecordKind::Created | RecordKind::Deleted => TopicName::parse(rest.str()?).ok(),
+            RecordKind::Created | RecordKind::Deleted | RecordKind::Hidden => TopicName::parse(rest.str()?).ok(),
             RecordKind::Message | RecordKind::Producer | RecordKind::StreamSeq | RecordKind::Closed => None,
         }
     }
@@ -201,6 +229,7 @@ impl<'a> RawRecord<'a> {
                 Record::Closed { topic, offset, by }
             }
             RecordKind::Deleted => Record::Deleted { topic, offset },
+            RecordKind::Hidden => Record::Hidden { topic, offset },
         })
     }
 
@@ -233,5 +262,101 @@ impl<'a> RawRecord<'a> {
             payload: Bytes::new(),
         };
         Some((message, rest.rest()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use quintet_core::engine::transaction::Retention;
+    use std::time::Duration;
+
+    fn config() -> TopicConfig {
+        let retention = Retention { age: Some(Duration::from_secs(3)), count: Some(0), bytes: Some(u64::MAX - 1) };
+        TopicConfig { ttl: Some(Duration::from_millis(1)), fixed_type: true, retention, ..text() }
+    }
+
+    fn text() -> TopicConfig {
+        TopicConfig::open(ContentType::parse("text/plain; charset=utf-8").unwrap())
+    }
+
+    /// Writes a record, reads it back, and finds every flipped bit.
+    fn check(record: &Record, time: u64) {
+        let default_type = &text().content_type;
+        let facts = TopicFacts { id: 7, default_type: Some(default_type) };
+        let mut bytes = Vec::new();
+        put_record(&mut bytes, 5, record, facts, Timestamp(time));
+        let raw = RawRecord::parse(&bytes, 5).unwrap();
+        assert_eq!((raw.topic, raw.time, raw.offset), (7, time, record.offset().0));
+        assert_eq!(raw.bytes(), bytes);
+        let read = raw.decode(record.topic(), &text(), Bytes::copy_from_slice).unwrap();
+        assert_eq!(&read, record);
+        let size = match record {
+            Record::Message(message) => message.size(),
+            _ => 0,
+        };
+        assert_eq!(raw.message_size(), Some(size as u32));
+        assert!(RawRecord::parse(&bytes, 6).is_none(), "another store's record is none");
+        for bit in (0..bytes.len() * 8).step_by(3) {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(RawRecord::parse(&bytes, 5).is_none(), "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
+
+    #[test]
+    fn records_of_state_are_read_back() {
+        let topic = TopicName::parse("a/b").unwrap();
+        let offset = Offset(300);
+        let step = ProducerStep { id: "p".into(), epoch: 1 << 40, seq: 0 };
+        let time = Timestamp(9);
+        let created =
+            Record::Created { topic: topic.clone(), offset, time, config: config().into(), deleted_at: Offset(8) };
+        check(&created, 9);
+        check(&Record::Producer { topic: topic.clone(), offset, time, step: step.clone() }, 9);
+        check(&Record::StreamSeq { topic: topic.clone(), offset, value: "0001".into() }, 9);
+        check(&Record::Closed { topic: topic.clone(), offset, by: None }, 9);
+        check(&Record::Closed { topic: topic.clone(), offset, by: Some(step) }, 9);
+        check(&Record::Deleted { topic, offset }, 9);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn messages_are_read_back(
+            payload in proptest::collection::vec(any::<u8>(), 0..200),
+            headers in proptest::collection::vec(("[a-z]{1,8}", "[ -~]{0,20}"), 0..4),
+            own_type in any::<bool>(),
+            (offset, before) in (2..u64::MAX, any::<u64>()),
+            time in any::<u64>(),
+        ) {
+            let own = ContentType::parse("application/json").unwrap();
+            let message = Message {
+                topic: TopicName::parse("a").unwrap(),
+                offset: Offset(offset),
+                previous: Offset(before % offset),
+                time: Timestamp(time),
+                content_type: if own_type { own } else { text().content_type },
+                headers: Headers::new(headers).unwrap(),
+                payload: payload.into(),
+            };
+            check(&Record::Message(Arc::new(message)), time);
+        }
+
+        #[test]
+        fn no_bytes_panic(mut bytes in proptest::collection::vec(any::<u8>(), 9..80)) {
+            // With a right checksum, so that what is behind it is looked at.
+            let length = (bytes.len() - 8) as u32;
+            bytes[4..8].copy_from_slice(&length.to_le_bytes());
+            bytes[8] %= 8;
+            let checksum = crc32c::crc32c_append(5, &bytes[4..]);
+            bytes[..4].copy_from_slice(&checksum.to_le_bytes());
+            if let Some(raw) = RawRecord::parse(&bytes, 5) {
+                raw.message_size();
+                raw.name();
+                raw.decode(&TopicName::parse("a").unwrap(), &text(), Bytes::copy_from_slice);
+            }
+        }
     }
 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use quintet_core::clock::Timestamp;
-use quintet_core::engine::transaction::{ProducerStep, Retention, TopicConfig};
+use quintet_core::cursor::Offset;
+use quintet_core::engine::transaction::{Fork, ProducerStep, Retention, TopicConfig};
 use quintet_core::message::ContentType;
+use quintet_core::name::TopicName;
 
 use crate::codec::{Reader, put_option, put_str, put_varint};
 
@@ -16,6 +18,14 @@ pub(crate) fn put_config(out: &mut Vec<u8>, config: &TopicConfig) {
     put_option(out, config.retention.age.map(nanoseconds));
     put_option(out, config.retention.count);
     put_option(out, config.retention.bytes);
+    out.push(u8::from(config.fork.is_some()));
+    if let Some(fork) = &config.fork {
+        put_str(out, fork.source.as_str());
+        put_varint(out, fork.source_created.0);
+        put_varint(out, fork.through.0);
+        put_varint(out, fork.sub_offset);
+        put_varint(out, fork.anchor.0);
+    }
 }
 
 pub(crate) fn get_config(from: &mut Reader<'_>) -> Option<TopicConfig> {
@@ -29,6 +39,17 @@ pub(crate) fn get_config(from: &mut Reader<'_>) -> Option<TopicConfig> {
             count: from.option()?,
             bytes: from.option()?,
         },
+        fork: if from.u8()? == 0 { None } else { Some(get_fork(from)?) },
+    })
+}
+
+fn get_fork(from: &mut Reader<'_>) -> Option<Fork> {
+    Some(Fork {
+        source: TopicName::parse(from.str()?).ok()?,
+        source_created: Offset(from.varint()?),
+        through: Offset(from.varint()?),
+        sub_offset: from.varint()?,
+        anchor: Offset(from.varint()?),
     })
 }
 

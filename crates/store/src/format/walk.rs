@@ -3,6 +3,8 @@
 use crate::format::batch::{BatchHead, find_magic, parse_batch};
 use crate::format::header::SEGMENT_HEAD;
 use crate::format::record::RawRecord;
+use crate::format::salvage::salvage;
+use crate::index::Entry;
 
 /// What stands at a place in a segment.
 #[derive(Debug)]
@@ -84,6 +86,18 @@ pub(crate) struct DamagedBytes {
     pub(crate) after: u64,
     /// … and before this one (`u64::MAX`: the end of the segment).
     pub(crate) before: u64,
+    pub(crate) loss: Loss,
+}
+
+/// What was lost in a broken stretch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// Only a batch's head is broken.
+    Nothing,
+    /// Messages of topics that are known: index entries point to them.
+    Known,
+    /// It cannot be told whose messages, or what else.
+    Unknown,
 }
 
 /// What a segment holds.
@@ -93,7 +107,11 @@ pub(crate) struct Survey {
     pub(crate) end: usize,
     /// The offset of the last record that counts.
     pub(crate) last: u64,
+    /// What the batches themselves know to have been on disk.
+    pub(crate) durable_through: u64,
     pub(crate) damaged: Vec<DamagedBytes>,
+    /// Whose messages seem to have been there: topics and index entries.
+    pub(crate) suspects: Vec<(u64, Entry)>,
     /// Bytes behind `end` that were being written when the process or the machine stopped.
     pub(crate) torn: usize,
 }
@@ -113,7 +131,10 @@ pub(crate) struct SurveyInput<'a> {
 
 /// Walks over a segment: broken bytes are damage if something behind them knows that they had been on disk; otherwise
 /// the log ends there. `each` gets every batch that counts.
-pub(crate) fn survey<'a>(input: SurveyInput<'a>, mut each: impl FnMut(&BatchHead, &[(usize, RawRecord<'a>)])) -> Survey {
+pub(crate) fn survey<'a>(
+    input: SurveyInput<'a>,
+    mut each: impl FnMut(&BatchHead, &[(usize, RawRecord<'a>)]),
+) -> Survey {
     let found: Vec<Found<'a>> = Walk::new(input.bytes, input.salt, input.last).collect();
     let mut durable_after = vec![input.durable_through; found.len() + 1];
     for (i, item) in found.iter().enumerate().rev() {
@@ -129,6 +150,7 @@ pub(crate) fn survey<'a>(input: SurveyInput<'a>, mut each: impl FnMut(&BatchHead
             Found::Batch { head, .. } if head.first >= input.limit => break,
             Found::Batch { head, records } => {
                 each(head, records);
+                survey.durable_through = survey.durable_through.max(head.durable_through);
                 survey.last = records.last().map_or(survey.last, |(_, record)| record.offset);
                 survey.end = records.first().map_or(survey.end, |(at, _)| at + head.length as usize);
                 if let Some(damaged) = survey.damaged.last_mut().filter(|damaged| damaged.before == u64::MAX) {
@@ -136,7 +158,16 @@ pub(crate) fn survey<'a>(input: SurveyInput<'a>, mut each: impl FnMut(&BatchHead
                 }
             }
             Found::Broken { from, to } if durable_after[i] > survey.last => {
-                survey.damaged.push(DamagedBytes { from: *from, to: *to, after: survey.last, before: u64::MAX });
+                let salvaged = salvage(input.bytes, (*from, *to), input.salt, survey.last);
+                survey.damaged.extend(salvaged.damaged);
+                survey.suspects.extend(salvaged.suspects);
+                // What is intact in it had been on disk like the rest, and so had been acknowledged.
+                let records: Vec<_> = salvaged.records.into_iter().filter(|(_, r)| r.offset < input.limit).collect();
+                if let (Some((_, first)), Some((_, last))) = (records.first(), records.last()) {
+                    survey.last = last.offset;
+                    let count = records.len() as u32;
+                    each(&BatchHead { length: 0, count, first: first.offset, durable_through: 0 }, &records);
+                }
                 survey.end = *to;
             }
             Found::Broken { .. } => break,

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use crate::codec::Reader;
 use crate::disk::File;
-use crate::index::memory::landmark_before;
 use crate::index::write::CHUNK_BYTES;
-use crate::index::{Chunk, DELETIONS, Entry};
+use crate::index::{Chunk, Entry};
 
 pub(crate) const HEAD_MAGIC: [u8; 8] = *b"QNTINDX1";
 pub(crate) const FOOTER_MAGIC: [u8; 8] = *b"QNTINDXE";
@@ -128,15 +127,9 @@ impl FileIndex {
         get_entries(&bytes, chunk.count).ok_or_else(damaged)
     }
 
-    pub(crate) fn place_before(&self, after: u64) -> Option<u32> {
-        landmark_before(&self.landmarks, after)
-    }
-
-    pub(crate) fn has_deletions(&self) -> io::Result<bool> {
-        match self.fences.is_empty() {
-            true => Ok(false),
-            false => Ok(self.page(0)?.first().is_some_and(|chunk| chunk.topic == DELETIONS)),
-        }
+    /// Offsets of batches and their places, in order.
+    pub(crate) fn landmarks(&self) -> &[(u64, u32)] {
+        &self.landmarks
     }
 }
 
@@ -176,7 +169,8 @@ fn get_entries(bytes: &[u8], count: u32) -> Option<Vec<Entry>> {
 mod tests {
     use super::*;
     use crate::disk::Disk;
-    use crate::disk::faulty::{FaultyDisk, Random};
+    use crate::disk::faulty::FaultyDisk;
+    use crate::disk::random::Random;
     use crate::index::memory::MemoryIndex;
     use crate::index::write::index_bytes;
 
@@ -207,9 +201,7 @@ mod tests {
                 }
             }
         }
-        for after in (0..40_100).step_by(77) {
-            assert_eq!(file.place_before(after), memory.place_before(after));
-        }
+        assert_eq!(file.landmarks(), memory.landmarks());
         let count: u32 = file.chunks().map(|chunk| chunk.unwrap().count).sum();
         assert_eq!(count, 20_000);
     }

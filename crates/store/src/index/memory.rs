@@ -1,6 +1,6 @@
 //! The index of a segment that is being written.
 
-use crate::index::{DELETIONS, Entry, OffsetMap};
+use crate::index::{Entry, OffsetMap};
 
 /// A batch's place is noted every so many bytes, for readers that go through the log in its order.
 const LANDMARK_BYTES: u32 = 64 * 1024;
@@ -16,6 +16,15 @@ pub(crate) struct MemoryIndex {
 impl MemoryIndex {
     pub(crate) fn add(&mut self, topic: u64, entry: Entry) {
         self.topics.entry(topic).or_default().push(entry);
+    }
+
+    /// Adds an entry that does not come in order.
+    pub(crate) fn insert(&mut self, topic: u64, entry: Entry) {
+        let entries = self.topics.entry(topic).or_default();
+        let at = entries.partition_point(|known| known.offset < entry.offset);
+        if entries.get(at).is_none_or(|known| known.offset != entry.offset) {
+            entries.insert(at, entry);
+        }
     }
 
     /// Notes where a batch stands.
@@ -44,18 +53,4 @@ impl MemoryIndex {
     pub(crate) fn landmarks(&self) -> &[(u64, u32)] {
         &self.landmarks
     }
-
-    /// A place from which all records behind this offset are found; none: from the beginning.
-    pub(crate) fn place_before(&self, after: u64) -> Option<u32> {
-        landmark_before(&self.landmarks, after)
-    }
-
-    pub(crate) fn has_deletions(&self) -> bool {
-        self.topics.contains_key(&DELETIONS)
-    }
-}
-
-pub(crate) fn landmark_before(landmarks: &[(u64, u32)], after: u64) -> Option<u32> {
-    let next = landmarks.partition_point(|(first, _)| *first <= after + 1);
-    Some(landmarks.get(next.checked_sub(1)?)?.1)
 }

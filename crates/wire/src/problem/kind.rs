@@ -103,18 +103,13 @@ impl Kind {
     /// The kind with this slug.
     #[must_use]
     pub fn from_slug(slug: &str) -> Option<Kind> {
-        TABLE
-            .iter()
-            .find(|row| row.slug == slug)
-            .map(|row| row.kind)
+        TABLE.iter().find(|row| row.slug == slug).map(|row| row.kind)
     }
 
     /// The kind of a problem's `type`, which is a path or a URL that ends in it.
     #[must_use]
     pub fn from_path(path: &str) -> Kind {
-        path.rsplit_once("/problems/")
-            .and_then(|(_, slug)| Kind::from_slug(slug))
-            .unwrap_or(Kind::Unknown)
+        path.rsplit_once("/problems/").and_then(|(_, slug)| Kind::from_slug(slug)).unwrap_or(Kind::Unknown)
     }
 
     /// The stable name in URLs.
@@ -156,27 +151,14 @@ impl Kind {
     /// The page at `GET /problems/{slug}`, plain text.
     #[must_use]
     pub fn page(self) -> String {
-        let Row {
-            slug,
-            status,
-            title,
-            advice,
-            retryable,
-            ..
-        } = self.row();
-        let again = if *retryable {
-            "The same request may succeed later."
-        } else {
-            "The same request will fail again."
-        };
+        let Row { slug, status, title, advice, retryable, .. } = self.row();
+        let again =
+            if *retryable { "The same request may succeed later." } else { "The same request will fail again." };
         format!("{slug}: {title}\nHTTP status {status}. {again}\n\n{advice}\n")
     }
 
     fn row(self) -> &'static Row {
-        TABLE
-            .iter()
-            .find(|row| row.kind == self)
-            .unwrap_or(&UNKNOWN)
+        TABLE.iter().find(|row| row.kind == self).unwrap_or(&UNKNOWN)
     }
 }
 
@@ -189,15 +171,9 @@ mod tests {
         for kind in Kind::all() {
             assert_eq!(Kind::from_slug(kind.slug()), Some(kind));
             assert_eq!(Kind::from_path(&kind.path()), kind);
-            assert_eq!(
-                Kind::from_path(&format!("http://hub:7070{}", kind.path())),
-                kind
-            );
+            assert_eq!(Kind::from_path(&format!("http://hub:7070{}", kind.path())), kind);
             assert!((400..600).contains(&kind.status()) && kind.page().contains(kind.advice()));
-            assert!(
-                kind.advice().ends_with('.') && !kind.title().ends_with('.'),
-                "{kind:?}"
-            );
+            assert!(kind.advice().ends_with('.') && !kind.title().ends_with('.'), "{kind:?}");
         }
         assert_eq!(Kind::from_path("about:blank"), Kind::Unknown);
         assert_eq!(Kind::Unknown.slug(), "unknown");

@@ -25,12 +25,7 @@ pub struct Problem {
 impl Problem {
     /// A problem without further members, with its kind's own status.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Problem {
-            kind,
-            status: kind.status(),
-            detail: detail.into(),
-            members: Map::new(),
-        }
+        Problem { kind, status: kind.status(), detail: detail.into(), members: Map::new() }
     }
 
     /// Adds a member.
@@ -66,13 +61,7 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} ({}): {}",
-            self.kind.title(),
-            self.status,
-            self.detail
-        )
+        write!(f, "{} ({}): {}", self.kind.title(), self.status, self.detail)
     }
 }
 
@@ -103,23 +92,15 @@ impl<'de> Deserialize<'de> for Problem {
         };
         let title = take("title");
         let status = match take("status") {
-            Some(status) => status
-                .as_u64()
-                .and_then(|status| u16::try_from(status).ok()),
+            Some(status) => status.as_u64().and_then(|status| u16::try_from(status).ok()),
             None => Some(kind.status()),
         };
-        let status =
-            status.ok_or_else(|| D::Error::custom("a problem's status is an HTTP status"))?;
+        let status = status.ok_or_else(|| D::Error::custom("a problem's status is an HTTP status"))?;
         let detail = match (take("detail"), title) {
             (Some(Value::String(detail)), _) | (_, Some(Value::String(detail))) => detail,
             _ => String::new(),
         };
-        Ok(Problem {
-            kind,
-            status,
-            detail,
-            members,
-        })
+        Ok(Problem { kind, status, detail, members })
     }
 }
 
@@ -129,8 +110,7 @@ mod tests {
 
     #[test]
     fn looks_as_documented_and_comes_back() {
-        let problem =
-            Problem::new(Kind::Gap, "read on from first_available").with("first_available", "C");
+        let problem = Problem::new(Kind::Gap, "read on from first_available").with("first_available", "C");
         let json = String::from_utf8(problem.to_json()).unwrap();
         let expected = concat!(
             r#"{"type":"/problems/gap","title":"messages were lost to retention","status":410,"#,
@@ -143,17 +123,11 @@ mod tests {
 
     #[test]
     fn strangers_are_understood_as_far_as_it_goes() {
-        let problem: Problem =
-            serde_json::from_str(r#"{"title":"Bad Gateway","status":502}"#).unwrap();
-        assert_eq!(
-            (problem.kind, problem.detail.as_str()),
-            (Kind::Unknown, "Bad Gateway")
-        );
+        let problem: Problem = serde_json::from_str(r#"{"title":"Bad Gateway","status":502}"#).unwrap();
+        assert_eq!((problem.kind, problem.detail.as_str()), (Kind::Unknown, "Bad Gateway"));
         assert!(problem.is_retryable());
         assert!(
-            !serde_json::from_str::<Problem>(r#"{"type":"/problems/of-2040","status":409}"#)
-                .unwrap()
-                .is_retryable()
+            !serde_json::from_str::<Problem>(r#"{"type":"/problems/of-2040","status":409}"#).unwrap().is_retryable()
         );
     }
 }

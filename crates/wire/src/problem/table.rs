@@ -13,14 +13,8 @@ pub(crate) struct Row {
 }
 
 /// What stands for [`Kind::Unknown`].
-pub(crate) const UNKNOWN: Row = row(
-    Kind::Unknown,
-    "unknown",
-    500,
-    FINAL,
-    "unknown problem",
-    "The detail may say more.",
-);
+pub(crate) const UNKNOWN: Row =
+    row(Kind::Unknown, "unknown", 500, FINAL, "unknown problem", "The detail may say more.");
 
 const RETRY: bool = true;
 const FINAL: bool = false;
@@ -33,14 +27,7 @@ const fn row(
     title: &'static str,
     advice: &'static str,
 ) -> Row {
-    Row {
-        kind,
-        slug,
-        status,
-        retryable,
-        title,
-        advice,
-    }
+    Row { kind, slug, status, retryable, title, advice }
 }
 
 /// Every kind but `Unknown`, by status.

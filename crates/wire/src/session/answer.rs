@@ -109,10 +109,6 @@ impl TryFrom<ResponseWire> for Response {
 
     fn try_from(wire: ResponseWire) -> Result<Self, BadData> {
         let body = payload::read(wire.content_type, wire.data, wire.encoding)?;
-        Ok(Response {
-            status: wire.status,
-            headers: wire.headers,
-            body,
-        })
+        Ok(Response { status: wire.status, headers: wire.headers, body })
     }
 }

@@ -117,6 +117,12 @@ pub struct Message {
     pub body: Body,
 }
 
+impl From<Body> for Message {
+    fn from(body: Body) -> Self {
+        Message { headers: Headers::new(), body }
+    }
+}
+
 /// Who publishes, and which of its batches this is (Durable Streams section 5.2.1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -42,10 +42,7 @@ impl<'a> Messages<'a> {
     }
 
     /// Where to write the next envelope, with [`crate::envelope::write`] or from bytes already encoded.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "the vector is lent to the caller, which an iterator cannot"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "the vector is lent to the caller, which an iterator cannot")]
     pub fn next(&mut self) -> &mut Vec<u8> {
         if !self.empty {
             self.out.push(b',');

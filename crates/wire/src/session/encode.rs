@@ -2,9 +2,7 @@
 
 use crate::envelope::Headers;
 use crate::payload::Body;
-use crate::session::command::{
-    Command, Id, Message, Publish, Reply, Request, Respond, Selector, Subscribe,
-};
+use crate::session::command::{Command, Id, Message, Publish, Reply, Request, Respond, Selector, Subscribe};
 use crate::{json, payload};
 
 impl Command {
@@ -16,11 +14,7 @@ impl Command {
         match self {
             Command::Subscribe(subscribe) => subscribe.write(&mut out),
             Command::Unsubscribe { subscription } => {
-                write_number(
-                    &mut out,
-                    b",\"unsubscribe\":{\"subscription\":",
-                    *subscription,
-                );
+                write_number(&mut out, b",\"unsubscribe\":{\"subscription\":", *subscription);
             }
             Command::Publish(publish) => publish.write(&mut out),
             Command::Request(request) => request.write(&mut out),
@@ -138,12 +132,7 @@ impl Reply {
 }
 
 pub(crate) fn write_headers(out: &mut Vec<u8>, headers: &Headers) {
-    json::write_headers(
-        out,
-        headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str())),
-    );
+    json::write_headers(out, headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
 }
 
 pub(crate) fn write_body(out: &mut Vec<u8>, body: Option<&Body>) {

@@ -57,6 +57,8 @@ pub enum Frame {
     Cancel(Cancel),
     /// The hub is about to close the connection.
     Goodbye(Goodbye),
+    /// Something that a newer hub says and this client does not know; to be passed over.
+    Other,
 }
 
 /// Messages of a topic that retention removed before they were read.
@@ -169,64 +171,23 @@ impl Frame {
     /// Reads a frame; unknown members are passed over, so that an older client reads a newer hub.
     ///
     /// # Errors
-    /// When it is no JSON, lacks a member, or is of no kind this client knows.
+    /// When it is no JSON, or a frame of a known kind lacks a member.
     pub fn parse(text: &str) -> Result<Frame, serde_json::Error> {
-        use serde::de::Error;
         let wire: FrameWire = serde_json::from_str(text)?;
         let subscription = wire.subscription.unwrap_or(0);
         Ok(match wire {
-            FrameWire {
-                ok: Some(ok), id, ..
-            } => Frame::Answer { id, result: Ok(ok) },
-            FrameWire {
-                error: Some(error),
-                id,
-                ..
-            } => Frame::Answer {
-                id,
-                result: Err(error),
-            },
-            FrameWire {
-                messages: Some(messages),
-                next: Some(next),
-                ..
-            } => Frame::Messages {
-                subscription,
-                messages,
-                next,
-            },
-            FrameWire { gap: Some(gap), .. } => Frame::Gap { subscription, gap },
-            FrameWire {
-                closed: Some(closed),
-                ..
-            } => Frame::Closed {
-                subscription,
-                closed,
-            },
-            FrameWire {
-                deleted: Some(deleted),
-                ..
-            } => Frame::Deleted {
-                subscription,
-                deleted,
-            },
-            FrameWire {
-                request: Some(request),
-                ..
-            } => Frame::Request(request),
-            FrameWire {
-                cancel: Some(cancel),
-                ..
-            } => Frame::Cancel(cancel),
-            FrameWire {
-                goodbye: Some(goodbye),
-                ..
-            } => Frame::Goodbye(goodbye),
-            _ => {
-                return Err(serde_json::Error::custom(
-                    "a frame of no kind this client knows",
-                ));
+            FrameWire { ok: Some(ok), id, .. } => Frame::Answer { id, result: Ok(ok) },
+            FrameWire { error: Some(error), id, .. } => Frame::Answer { id, result: Err(error) },
+            FrameWire { messages: Some(messages), next: Some(next), .. } => {
+                Frame::Messages { subscription, messages, next }
             }
+            FrameWire { gap: Some(gap), .. } => Frame::Gap { subscription, gap },
+            FrameWire { closed: Some(closed), .. } => Frame::Closed { subscription, closed },
+            FrameWire { deleted: Some(deleted), .. } => Frame::Deleted { subscription, deleted },
+            FrameWire { request: Some(request), .. } => Frame::Request(request),
+            FrameWire { cancel: Some(cancel), .. } => Frame::Cancel(cancel),
+            FrameWire { goodbye: Some(goodbye), .. } => Frame::Goodbye(goodbye),
+            _ => Frame::Other,
         })
     }
 }

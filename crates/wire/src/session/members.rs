@@ -29,15 +29,11 @@ impl SubscribeWire {
             (Some(topic), None) => Selector::Topic(topic),
             (None, Some(filter)) => Selector::Filter(filter),
             _ => {
-                return Err(shape(
-                    "`subscribe` names either a `topic` or a `filter`".into(),
-                ));
+                return Err(shape("`subscribe` names either a `topic` or a `filter`".into()));
             }
         };
         let since = match self.since {
-            Some(since) => since
-                .parse()
-                .map_err(|error| (Kind::BadCursor, format!("`since`: {error}")))?,
+            Some(since) => since.parse().map_err(|error| (Kind::BadCursor, format!("`since`: {error}")))?,
             None => Since::Now,
         };
         Ok(Command::Subscribe(Subscribe { selector, since }))
@@ -71,34 +67,19 @@ impl PublishWire {
         let single = self.data.is_some() || self.content_type.is_some() || self.encoding.is_some();
         let messages = match self.messages {
             Some(_) if single || self.headers.is_some() => {
-                return Err(shape(
-                    "`publish` has either `data` or `messages`, not both".into(),
-                ));
+                return Err(shape("`publish` has either `data` or `messages`, not both".into()));
             }
             Some(messages) if messages.is_empty() => {
                 return Err(shape("`messages` is empty".into()));
             }
-            Some(messages) => messages
-                .into_iter()
-                .enumerate()
-                .map(MessageWire::message)
-                .collect::<Result<_, _>>()?,
+            Some(messages) => messages.into_iter().enumerate().map(MessageWire::message).collect::<Result<_, _>>()?,
             None => {
-                let body = body(self.content_type, self.data, self.encoding)?.ok_or_else(|| {
-                    shape("`publish` needs `data` (one message) or `messages` (several)".into())
-                })?;
-                vec![Message {
-                    headers: self.headers.unwrap_or_default(),
-                    body,
-                }]
+                let body = body(self.content_type, self.data, self.encoding)?
+                    .ok_or_else(|| shape("`publish` needs `data` (one message) or `messages` (several)".into()))?;
+                vec![Message { headers: self.headers.unwrap_or_default(), body }]
             }
         };
-        Ok(Command::Publish(Publish {
-            topic: self.topic,
-            messages,
-            producer: self.producer,
-            create: self.create,
-        }))
+        Ok(Command::Publish(Publish { topic: self.topic, messages, producer: self.producer, create: self.create }))
     }
 }
 
@@ -119,10 +100,7 @@ impl MessageWire {
         let body = body(wire.content_type, wire.data, wire.encoding)
             .and_then(|body| body.ok_or_else(|| shape(BadData::Missing.to_string())))
             .map_err(|(kind, detail)| (kind, format!("message {i}: {detail}")))?;
-        Ok(Message {
-            headers: wire.headers,
-            body,
-        })
+        Ok(Message { headers: wire.headers, body })
     }
 }
 
@@ -148,9 +126,7 @@ pub(crate) struct RequestWire {
 impl RequestWire {
     pub(crate) fn command(self) -> Result<Command, Refusal> {
         if self.wait.is_some_and(|wait| wait < 0.0) {
-            return Err(shape(
-                "`wait` is a number of seconds, not below zero".into(),
-            ));
+            return Err(shape("`wait` is a number of seconds, not below zero".into()));
         }
         Ok(Command::Request(Request {
             body: body(self.content_type, self.data, self.encoding)?,
@@ -178,10 +154,7 @@ impl RespondWire {
         if self.concurrency == 0 {
             return Err(shape("`concurrency` is at least 1".into()));
         }
-        Ok(Command::Respond(Respond {
-            service: self.service,
-            concurrency: self.concurrency,
-        }))
+        Ok(Command::Respond(Respond { service: self.service, concurrency: self.concurrency }))
     }
 }
 
@@ -206,12 +179,7 @@ impl ReplyWire {
             return Err(shape("`status` is a final HTTP status, 200 to 599".into()));
         }
         let body = body(self.content_type, self.data, self.encoding)?;
-        Ok(Command::Reply(Reply {
-            request: self.request,
-            status: self.status,
-            headers: self.headers,
-            body,
-        }))
+        Ok(Command::Reply(Reply { request: self.request, status: self.status, headers: self.headers, body }))
     }
 }
 
@@ -230,10 +198,7 @@ impl ProgressWire {
     pub(crate) fn command(self) -> Result<Command, Refusal> {
         let body = body(self.content_type, self.data, self.encoding)?;
         let body = body.ok_or_else(|| shape(BadData::Missing.to_string()))?;
-        Ok(Command::Progress(Progress {
-            request: self.request,
-            body,
-        }))
+        Ok(Command::Progress(Progress { request: self.request, body }))
     }
 }
 

@@ -5,12 +5,11 @@ use serde::Deserialize;
 use crate::problem::kind::Kind;
 use crate::session::command::{BadCommand, Command, ID_BYTES_MAX, Id};
 use crate::session::members::{
-    PingWire, ProgressWire, PublishWire, Refusal, ReplyWire, RequestWire, RespondWire,
-    SubscribeWire, UnrespondWire, UnsubscribeWire, shape,
+    PingWire, ProgressWire, PublishWire, Refusal, ReplyWire, RequestWire, RespondWire, SubscribeWire, UnrespondWire,
+    UnsubscribeWire, shape,
 };
 
-const COMMANDS: &str =
-    "subscribe, unsubscribe, publish, request, respond, reply, progress, unrespond, ping";
+const COMMANDS: &str = "subscribe, unsubscribe, publish, request, respond, reply, progress, unrespond, ping";
 
 /// Reads one command.
 pub(crate) fn command(text: &str) -> Result<(Id, Command), BadCommand> {
@@ -19,11 +18,7 @@ pub(crate) fn command(text: &str) -> Result<(Id, Command), BadCommand> {
         Err(error) => return Err(refuse(readable_id(text), &error)),
     };
     if matches!(&frame.id, Id::Text(id) if id.len() > ID_BYTES_MAX) {
-        return Err(bad(
-            None,
-            Kind::BadRequest,
-            format!("`id` is longer than {ID_BYTES_MAX} bytes"),
-        ));
+        return Err(bad(None, Kind::BadRequest, format!("`id` is longer than {ID_BYTES_MAX} bytes")));
     }
     let id = frame.id.clone();
     match frame.command() {
@@ -33,10 +28,7 @@ pub(crate) fn command(text: &str) -> Result<(Id, Command), BadCommand> {
 }
 
 #[derive(Deserialize)]
-#[serde(
-    deny_unknown_fields,
-    expecting = "a command such as {\"id\":1,\"subscribe\":{\"topic\":\"chat\"}}"
-)]
+#[serde(deny_unknown_fields, expecting = "a command such as {\"id\":1,\"subscribe\":{\"topic\":\"chat\"}}")]
 struct Frame {
     id: Id,
     subscribe: Option<SubscribeWire>,
@@ -66,22 +58,16 @@ impl Frame {
         match n_commands.into_iter().filter(|named| *named).count() {
             1 => {}
             0 => {
-                return Err(shape(format!(
-                    "a frame names a command, one of: {COMMANDS}"
-                )));
+                return Err(shape(format!("a frame names a command, one of: {COMMANDS}")));
             }
             _ => {
-                return Err(shape(
-                    "a frame names one command only; send the others in frames of their own".into(),
-                ));
+                return Err(shape("a frame names one command only; send the others in frames of their own".into()));
             }
         }
         if let Some(wire) = self.subscribe {
             wire.command()
         } else if let Some(wire) = self.unsubscribe {
-            Ok(Command::Unsubscribe {
-                subscription: wire.subscription,
-            })
+            Ok(Command::Unsubscribe { subscription: wire.subscription })
         } else if let Some(wire) = self.publish {
             wire.command()
         } else if let Some(wire) = self.request {
@@ -93,9 +79,7 @@ impl Frame {
         } else if let Some(wire) = self.progress {
             wire.command()
         } else if let Some(wire) = self.unrespond {
-            Ok(Command::Unrespond {
-                responder: wire.responder,
-            })
+            Ok(Command::Unrespond { responder: wire.responder })
         } else {
             Ok(Command::Ping)
         }
@@ -107,11 +91,7 @@ fn bad(id: Option<Id>, kind: Kind, detail: String) -> BadCommand {
 }
 
 fn refuse(id: Option<Id>, error: &serde_json::Error) -> BadCommand {
-    let kind = if error.is_data() {
-        Kind::BadRequest
-    } else {
-        Kind::BadJson
-    };
+    let kind = if error.is_data() { Kind::BadRequest } else { Kind::BadJson };
     bad(id, kind, error.to_string())
 }
 
@@ -122,9 +102,5 @@ fn readable_id(text: &str) -> Option<Id> {
         id: Id,
     }
     let id = serde_json::from_str::<Lenient>(text).ok()?.id;
-    if matches!(&id, Id::Text(text) if text.len() > ID_BYTES_MAX) {
-        None
-    } else {
-        Some(id)
-    }
+    if matches!(&id, Id::Text(text) if text.len() > ID_BYTES_MAX) { None } else { Some(id) }
 }

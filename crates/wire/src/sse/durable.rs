@@ -33,11 +33,7 @@ pub fn is_base64(content_type: &str) -> bool {
 ///
 /// The topic's type decides, as the protocol wants it: bytes that are no UTF-8 in a text topic are replaced, and a
 /// CR comes out as an LF. JSON payloads must be valid.
-pub fn data<'p>(
-    out: &mut Vec<u8>,
-    content_type: &str,
-    payloads: impl IntoIterator<Item = &'p [u8]>,
-) {
+pub fn data<'p>(out: &mut Vec<u8>, content_type: &str, payloads: impl IntoIterator<Item = &'p [u8]>) {
     out.extend_from_slice(b"event: data\n");
     if content::is_application_json(content_type) {
         data_line(out, "[");
@@ -53,12 +49,10 @@ pub fn data<'p>(
         data_line(out, "]");
     } else {
         // Joined first: a character or a base64 triple may lie across two payloads.
-        let joined = payloads
-            .into_iter()
-            .fold(Vec::new(), |mut joined, payload| {
-                joined.extend_from_slice(payload);
-                joined
-            });
+        let joined = payloads.into_iter().fold(Vec::new(), |mut joined, payload| {
+            joined.extend_from_slice(payload);
+            joined
+        });
         if content::is_text(content_type) {
             data_lines(out, &String::from_utf8_lossy(&joined));
         } else {
@@ -90,23 +84,10 @@ mod tests {
     #[test]
     fn data_events() {
         let json = data_text("application/json", &[br#"{"k":"v"}"#, b"{\n}"]);
-        assert_eq!(
-            json,
-            "event: data\ndata: [\ndata: {\"k\":\"v\"},\ndata: {\ndata: }\ndata: ]\n\n"
-        );
-        let text = data_text(
-            "text/plain",
-            &[
-                "é".as_bytes().split_at(1).0,
-                "é".as_bytes().split_at(1).1,
-                b"\r\nb",
-            ],
-        );
+        assert_eq!(json, "event: data\ndata: [\ndata: {\"k\":\"v\"},\ndata: {\ndata: }\ndata: ]\n\n");
+        let text = data_text("text/plain", &["é".as_bytes().split_at(1).0, "é".as_bytes().split_at(1).1, b"\r\nb"]);
         assert_eq!(text, "event: data\ndata: é\ndata: b\n\n");
-        assert_eq!(
-            data_text("image/png", &[b"a", b"bc"]),
-            "event: data\ndata: YWJj\n\n"
-        );
+        assert_eq!(data_text("image/png", &[b"a", b"bc"]), "event: data\ndata: YWJj\n\n");
         assert_eq!(data_text("image/png", &[]), "event: data\ndata: \n\n");
     }
 

@@ -58,22 +58,12 @@ pub fn envelope(out: &mut Vec<u8>, cursor: &Cursor, envelope_json: &str) {
 
 /// Appends the notice of messages lost to retention. The cursor is where reading goes on.
 pub fn gap(out: &mut Vec<u8>, first_available: &Cursor) {
-    event(
-        out,
-        first_available,
-        Some(GAP),
-        &format!("{{\"first_available\":\"{first_available}\"}}"),
-    );
+    event(out, first_available, Some(GAP), &format!("{{\"first_available\":\"{first_available}\"}}"));
 }
 
 /// Appends the notice that the topic is closed and read to its end.
 pub fn closed(out: &mut Vec<u8>, offset: &Cursor) {
-    event(
-        out,
-        offset,
-        Some(CLOSED),
-        &format!("{{\"offset\":\"{offset}\"}}"),
-    );
+    event(out, offset, Some(CLOSED), &format!("{{\"offset\":\"{offset}\"}}"));
 }
 
 /// Appends the notice that the topic was deleted.
@@ -132,51 +122,25 @@ mod tests {
     fn written(write: impl FnOnce(&mut Vec<u8>, &Cursor)) -> String {
         let mut out = Vec::new();
         write(&mut out, &Cursor::from(Token { log: 1, offset: 2 }));
-        String::from_utf8(out)
-            .unwrap()
-            .replace("00000001_0000000000000002", "C")
+        String::from_utf8(out).unwrap().replace("00000001_0000000000000002", "C")
     }
 
     #[test]
     fn looks_as_documented() {
-        assert_eq!(
-            written(|out, c| opening(out, 1000, c)),
-            "retry: 1000\nid: C\n\n"
-        );
+        assert_eq!(written(|out, c| opening(out, 1000, c)), "retry: 1000\nid: C\n\n");
         assert_eq!(written(heartbeat), ": \nid: C\n\n");
-        assert_eq!(
-            written(|out, c| message(out, c, "text/plain", b"a\nb\n")),
-            "id: C\ndata: a\ndata: b\ndata: \n\n"
-        );
-        assert_eq!(
-            written(|out, c| message(out, c, "text/plain", b"")),
-            "id: C\ndata: \n\n"
-        );
-        assert_eq!(
-            written(|out, c| message(out, c, "text/plain", b"a\rb")),
-            "id: C\nevent: base64\ndata: YQ1i\n\n"
-        );
-        assert_eq!(
-            written(|out, c| message(out, c, "image/png", b"ab")),
-            "id: C\nevent: base64\ndata: YWI=\n\n"
-        );
-        assert_eq!(
-            written(gap),
-            "id: C\nevent: gap\ndata: {\"first_available\":\"C\"}\n\n"
-        );
-        assert_eq!(
-            written(closed),
-            "id: C\nevent: closed\ndata: {\"offset\":\"C\"}\n\n"
-        );
+        assert_eq!(written(|out, c| message(out, c, "text/plain", b"a\nb\n")), "id: C\ndata: a\ndata: b\ndata: \n\n");
+        assert_eq!(written(|out, c| message(out, c, "text/plain", b"")), "id: C\ndata: \n\n");
+        assert_eq!(written(|out, c| message(out, c, "text/plain", b"a\rb")), "id: C\nevent: base64\ndata: YQ1i\n\n");
+        assert_eq!(written(|out, c| message(out, c, "image/png", b"ab")), "id: C\nevent: base64\ndata: YWI=\n\n");
+        assert_eq!(written(gap), "id: C\nevent: gap\ndata: {\"first_available\":\"C\"}\n\n");
+        assert_eq!(written(closed), "id: C\nevent: closed\ndata: {\"offset\":\"C\"}\n\n");
         assert_eq!(written(deleted), "id: C\nevent: deleted\ndata: {}\n\n");
     }
 
     #[test]
     fn no_data_can_forge_a_field() {
         let forged = written(|out, c| event(out, c, None, "x\r\n\r\nevent: closed\rid: 9\n"));
-        assert_eq!(
-            forged,
-            "id: C\ndata: x\ndata: \ndata: event: closed\ndata: id: 9\ndata: \n\n"
-        );
+        assert_eq!(forged, "id: C\ndata: x\ndata: \ndata: event: closed\ndata: id: 9\ndata: \n\n");
     }
 }

@@ -71,12 +71,9 @@ impl Parser {
                 continue;
             }
             let end = bytes.iter().position(|b| matches!(b, b'\n' | b'\r'));
-            self.line
-                .extend_from_slice(&bytes[..end.unwrap_or(bytes.len())]);
+            self.line.extend_from_slice(&bytes[..end.unwrap_or(bytes.len())]);
             if self.line.len() + self.data.len() > self.bytes_max {
-                return Err(TooLarge {
-                    bytes_max: self.bytes_max,
-                });
+                return Err(TooLarge { bytes_max: self.bytes_max });
             }
             let Some(end) = end else { break };
             self.after_cr = bytes[end] == b'\r';
@@ -129,9 +126,7 @@ impl Parser {
                 self.has_id = true;
             }
             b"retry" if value.iter().all(u8::is_ascii_digit) => {
-                let retry = std::str::from_utf8(value)
-                    .ok()
-                    .and_then(|value| value.parse().ok());
+                let retry = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
                 self.retry_ms = retry.or(self.retry_ms);
             }
             // A comment (no name) or a field that this version of the format does not have.
@@ -147,22 +142,13 @@ impl Parser {
             return;
         }
         self.has_id = false;
-        let name = if name.is_empty() {
-            "message".to_owned()
-        } else {
-            name
-        };
-        self.events.push_back(Event {
-            id: self.id.clone(),
-            name,
-            data,
-        });
+        let name = if name.is_empty() { "message".to_owned() } else { name };
+        self.events.push_back(Event { id: self.id.clone(), name, data });
     }
 }
 
 fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8(bytes)
-        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 #[cfg(test)]
@@ -181,10 +167,7 @@ mod tests {
     }
 
     fn shown(text: &str) -> Vec<(String, String, Option<String>)> {
-        parse([text.as_bytes()])
-            .into_iter()
-            .map(|event| (event.id, event.name, event.data))
-            .collect()
+        parse([text.as_bytes()]).into_iter().map(|event| (event.id, event.name, event.data)).collect()
     }
 
     fn an(id: &str, name: &str, data: Option<&str>) -> (String, String, Option<String>) {
@@ -193,48 +176,25 @@ mod tests {
 
     #[test]
     fn the_standards_examples() {
-        assert_eq!(
-            shown("data: YHOO\ndata: +2\ndata: 10\n\n"),
-            [an("", "message", Some("YHOO\n+2\n10"))]
-        );
+        assert_eq!(shown("data: YHOO\ndata: +2\ndata: 10\n\n"), [an("", "message", Some("YHOO\n+2\n10"))]);
         let text = ": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n";
-        assert_eq!(
-            shown(text),
-            [
-                an("1", "message", Some("first event")),
-                an("", "message", Some("second event"))
-            ]
-        );
-        assert_eq!(
-            shown("data\n\ndata\ndata\n\ndata:"),
-            [an("", "message", Some("")), an("", "message", Some("\n"))]
-        );
-        assert_eq!(
-            shown("\u{feff}event: add\rdata: 7\r\n\r\n"),
-            [an("", "add", Some("7"))]
-        );
-        assert_eq!(
-            shown("id: 5\n\n: hi\n\nevent: x\n\n"),
-            [an("5", "message", None)]
-        );
+        assert_eq!(shown(text), [an("1", "message", Some("first event")), an("", "message", Some("second event"))]);
+        assert_eq!(shown("data\n\ndata\ndata\n\ndata:"), [an("", "message", Some("")), an("", "message", Some("\n"))]);
+        assert_eq!(shown("\u{feff}event: add\rdata: 7\r\n\r\n"), [an("", "add", Some("7"))]);
+        assert_eq!(shown("id: 5\n\n: hi\n\nevent: x\n\n"), [an("5", "message", None)]);
     }
 
     #[test]
     fn retry_is_a_number() {
         let mut parser = Parser::new(100);
-        parser
-            .push(b"retry: 12\nretry: x\nretry: 99999999999999999999999\n")
-            .unwrap();
+        parser.push(b"retry: 12\nretry: x\nretry: 99999999999999999999999\n").unwrap();
         assert_eq!(parser.retry_ms(), Some(12));
     }
 
     #[test]
     fn a_large_event_is_refused() {
         let mut parser = Parser::new(10);
-        assert_eq!(
-            parser.push(b"data: 12345678901"),
-            Err(TooLarge { bytes_max: 10 })
-        );
+        assert_eq!(parser.push(b"data: 12345678901"), Err(TooLarge { bytes_max: 10 }));
     }
 
     proptest! {

@@ -21,7 +21,7 @@ use crate::message::ContentType;
 use crate::name::TopicName;
 use crate::patterns::request_response::desk::{Notice, Patience, Submission};
 use crate::patterns::request_response::record::{self, KeyRecord};
-use crate::patterns::request_response::request::{Answer, Reply, Request, deadline_passed, responder_lost};
+use crate::patterns::request_response::request::{Answer, Reply, Request, deadline_passed};
 use crate::patterns::request_response::services::Landing;
 
 /// Responders that one flight may lose before it gives up: a request that kills whoever serves it stops there.
@@ -66,6 +66,7 @@ impl Hub {
     /// Sends a request that is on disk.
     pub(super) async fn request_kept(self: &Arc<Self>, request: Request, deadline: Instant) -> Result<Answer> {
         let respond_async = request.respond_async;
+        let _room = self.services.make_room(request.size())?;
         let left = deadline.saturating_duration_since(Instant::now());
         let job = Arc::new(Job {
             key_topic: request.key.as_deref().map(|key| record::key_topic(&request, key)).transpose()?,
@@ -182,7 +183,7 @@ impl Hub {
         loop {
             match timeout_at(job.deadline, ticket.notice()).await {
                 Ok(Notice::Done(outcome)) => return outcome,
-                Ok(Notice::Lost) if attempt >= last => return Err(responder_lost()),
+                Ok(Notice::Lost) if attempt >= last => return Err(responders_lost()),
                 Ok(Notice::Lost) => {
                     attempt += 1;
                     self.commit_kept(job.record(reply_topic, attempt)?.into_iter().collect()).await?;
@@ -220,6 +221,14 @@ async fn fly(hub: Arc<Hub>, flight: Arc<Flight>, job: Arc<Job>, landing: Landing
     let landed = hub.carry_out(&flight, &job).await;
     drop(landing);
     flight.progress.send_replace(Progress::Landed(landed));
+}
+
+fn responders_lost() -> Error {
+    Error::new(
+        Kind::ResponderLost,
+        "one responder after the other went away with the request in its hands; it may or may not have been done. \
+         The same key can be tried again",
+    )
 }
 
 fn key_reused() -> Error {

@@ -213,6 +213,10 @@ pub(super) fn deadline_passed() -> Error {
     )
 }
 
+pub(super) fn overloaded() -> Error {
+    Error::new(Kind::Overloaded, "the hub holds its limit of requests; try again in a moment")
+}
+
 pub(super) fn shutting_down() -> Error {
     Error::new(Kind::ShuttingDown, "the hub is stopping; reconnect and send it again")
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use tokio::time::{Instant, timeout};
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::name::TopicName;
-use crate::patterns::request_response::desk::{Desk, Notice, Patience, Submission};
+use crate::patterns::request_response::desk::{Desk, Notice, Patience, REQUEST_BYTES_MAX, Submission};
 use crate::patterns::request_response::kept::Flight;
-use crate::patterns::request_response::request::{Request, RequestId};
+use crate::patterns::request_response::request::{Request, RequestId, overloaded};
 use crate::randomness::Randomness;
 
 /// How long a stopping hub waits for kept requests to write how they ended.
@@ -30,6 +31,8 @@ pub(crate) struct Services {
     /// All kept requests under way.
     n_flights: watch::Sender<usize>,
     n_flights_max: usize,
+    /// Bytes of kept requests whose callers wait: duplicates are not at the desk.
+    kept_bytes: AtomicUsize,
 }
 
 impl Services {
@@ -40,6 +43,7 @@ impl Services {
             flights: Mutex::default(),
             n_flights: watch::Sender::new(0),
             n_flights_max: limits.requests,
+            kept_bytes: AtomicUsize::new(0),
         }
     }
 
@@ -83,6 +87,15 @@ impl Services {
         Ok(Ticket { services: Arc::clone(self), id, notices })
     }
 
+    /// Room for a kept request while its caller waits.
+    pub(super) fn make_room(self: &Arc<Self>, bytes: usize) -> Result<Room> {
+        let room = Room { services: Arc::clone(self), bytes };
+        if self.kept_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes > REQUEST_BYTES_MAX {
+            return Err(overloaded());
+        }
+        Ok(room)
+    }
+
     pub(super) fn new_id(&self) -> RequestId {
         RequestId(self.randomness.draw())
     }
@@ -98,7 +111,7 @@ impl Services {
             return Ok((Arc::clone(flight), None));
         }
         if *self.n_flights.borrow() >= self.n_flights_max {
-            return Err(Error::new(Kind::Overloaded, "the hub holds its limit of requests; try again in a moment"));
+            return Err(overloaded());
         }
         let flight = Arc::new(new());
         if let Some(key) = key_topic {
@@ -106,6 +119,19 @@ impl Services {
         }
         self.n_flights.send_modify(|n| *n += 1);
         Ok((flight, Some(Landing { services: Arc::clone(self), key_topic: key_topic.cloned() })))
+    }
+}
+
+/// Gives its bytes back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Room {
+    services: Arc<Services>,
+    bytes: usize,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.services.kept_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 

@@ -9,6 +9,8 @@
 
 mod seat;
 mod serving;
+#[cfg(test)]
+mod tests;
 
 pub(super) use self::seat::{SeatId, SeatKind};
 
@@ -24,14 +26,16 @@ use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::name::{ServiceName, TopicName};
 use crate::patterns::request_response::desk::seat::Seat;
-use crate::patterns::request_response::request::{Reply, Request, RequestId, request_not_found, shutting_down};
+use crate::patterns::request_response::request::{
+    Reply, Request, RequestId, overloaded, request_not_found, shutting_down,
+};
 
 /// A service counts as attended for so long after somebody claimed from it.
 pub(super) const ATTENDED: Duration = Duration::from_secs(30);
 /// A claimed request that may be retried goes to another claim when nothing was heard of it for so long.
 pub(super) const CLAIM_LEASE: Duration = Duration::from_secs(30);
 /// Bytes of all requests that wait or are being served.
-const REQUEST_BYTES_MAX: usize = 256 << 20;
+pub(super) const REQUEST_BYTES_MAX: usize = 256 << 20;
 /// What can be told of one request before its caller listens: that it was lost, and how it ended.
 const NOTICES_MAX: usize = 2;
 
@@ -172,7 +176,7 @@ impl Desk {
         }
         let size = submission.request.size();
         if self.requests.len() >= self.limits.requests || self.bytes + size > REQUEST_BYTES_MAX {
-            return Err(Error::new(Kind::Overloaded, "the hub holds its limit of requests; try again in a moment"));
+            return Err(overloaded());
         }
         let service = self.services.entry(name.clone()).or_default();
         if service.waiting.len() >= self.limits.requests_per_service {
@@ -239,8 +243,9 @@ impl Desk {
         for (_, entry) in self.requests.drain() {
             entry.tell(Notice::Done(Err(shutting_down())));
         }
-        for seat in self.services.values_mut().flat_map(|service| service.seats.values_mut()) {
-            self.wakes.extend(seat.waker.take());
+        for service in self.services.values_mut() {
+            service.waiting.clear();
+            self.wakes.extend(service.seats.values_mut().filter_map(Seat::clear));
         }
     }
 

@@ -60,6 +60,14 @@ impl Seat {
         self.assigned.len() + self.held.len() + self.cancelled.len()
     }
 
+    /// Forgets all it has; gives whom to wake.
+    pub(super) fn clear(&mut self) -> Option<Waker> {
+        self.assigned.clear();
+        self.held.clear();
+        self.cancelled.clear();
+        self.waker.take()
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.load() < self.capacity
     }

@@ -58,7 +58,7 @@ impl Desk {
         }
         let Some(service) = self.services.get_mut(name) else { return Poll::Ready(None) };
         let Some(seat) = service.seats.get_mut(&id) else { return Poll::Ready(None) };
-        seat.overdue = false;
+        (seat.listening, seat.overdue) = (false, false);
         if let Some(cancelled) = seat.cancelled.pop_front() {
             // Its room is free again.
             return Poll::Ready(Some(Event::Cancelled(cancelled)));

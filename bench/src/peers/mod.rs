@@ -1,0 +1,68 @@
+//! The servers under measurement: one file each, with its configuration, which is meant to be fair and is written down
+//! there, and the bytes that its clients speak.
+
+mod echo;
+mod floor;
+mod mosquitto;
+mod nats;
+mod nchan;
+mod node_ws;
+mod quintet;
+mod redis;
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+
+use anyhow::Result;
+
+use crate::load::client::Client;
+use crate::options::{PeerName, Servers, Store, Through, Via};
+use crate::process::Server;
+
+/// A server and how one talks to it.
+pub(crate) trait Peer {
+    /// What the table calls it.
+    fn name(&self) -> String;
+    /// Starts it on `address`, with everything it writes in `room`.
+    fn start(&self, room: &Path, address: SocketAddr) -> Result<Server>;
+    /// A subscriber; none if the peer has no such door. A peer with one door of its own uses that for `Via::Ws`.
+    fn follower(&self, via: Via, topic: &str) -> Option<Box<dyn Client>>;
+    /// A publisher, whose publications come from `publication`; it sends `again` after each acknowledgement.
+    fn publisher(&self, through: Through, again: Option<Rc<[u8]>>) -> Option<Box<dyn Client>>;
+    /// One message as the publisher sends it.
+    fn publication(&self, through: Through, topic: &str, payload: &str) -> Vec<u8>;
+    /// One call to the service `echo`; none if the peer knows no calls over HTTP.
+    fn call(&self, _payload: &str) -> Option<Vec<u8>> {
+        None
+    }
+    /// The responder without which calls are not answered.
+    fn responder(&self, _concurrency: usize) -> Option<Box<dyn Client>> {
+        None
+    }
+}
+
+/// The peer of that name.
+pub(crate) fn peer(name: PeerName, servers: &Servers, store: Store) -> Result<Box<dyn Peer>> {
+    Ok(match name {
+        PeerName::Quintet => Box::new(quintet::Quintet::new(servers.quintet.as_deref(), store)?),
+        PeerName::Floor => Box::new(floor::Floor),
+        PeerName::Echo => Box::new(echo::Echo),
+        PeerName::Nchan => Box::new(nchan::Nchan),
+        PeerName::Nats => Box::new(nats::Nats { program: servers.nats.clone() }),
+        PeerName::Mosquitto => Box::new(mosquitto::Mosquitto),
+        PeerName::Redis => Box::new(redis::Redis),
+        PeerName::NodeWs => Box::new(node_ws::NodeWs { folder: servers.node.clone() }),
+    })
+}
+
+/// The peers of these names, Quintet on the store that the options name.
+pub(crate) fn peers(names: &[PeerName], servers: &Servers) -> Result<Vec<Box<dyn Peer>>> {
+    names.iter().map(|name| peer(*name, servers, servers.store)).collect()
+}
+
+/// Where a server's output goes.
+fn log(room: &Path) -> Result<File> {
+    Ok(File::create(room.join("log"))?)
+}

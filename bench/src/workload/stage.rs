@@ -1,0 +1,80 @@
+//! What every workload needs: a fresh server with its room and its driver, and runs in turn.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::load::client::Client;
+use crate::load::driver::Driver;
+use crate::options::{Servers, Through, Via};
+use crate::peers::Peer;
+use crate::process::{Server, spare_address};
+use crate::stats::Spread;
+use crate::table::progress;
+
+/// A server that was started for one run. The order of the fields is the order in which they go.
+pub(crate) struct Stage {
+    pub(crate) server: Server,
+    pub(crate) driver: Driver,
+    _room: TempDir,
+}
+
+impl Stage {
+    pub(crate) fn new(peer: &dyn Peer, room: &Path) -> Result<Stage> {
+        let room = TempDir::with_prefix_in("quintet-bench-", room)?;
+        let server = peer.start(room.path(), spare_address()?)?;
+        Ok(Stage { server, driver: Driver::new()?, _room: room })
+    }
+
+    /// Opens one follower a topic and waits until all follow.
+    pub(crate) fn follow(&mut self, peer: &dyn Peer, via: Via, topics: &[String]) -> Result<()> {
+        let followers: Option<Vec<Box<dyn Client>>> = topics.iter().map(|topic| peer.follower(via, topic)).collect();
+        let followers = followers.with_context(|| format!("{} has no door for {via:?}", peer.name()))?;
+        self.driver.connect_all(self.server.address, followers)?;
+        // A long poll that is its client's first word parks a moment later.
+        self.rest(Duration::from_millis(300))
+    }
+
+    /// Opens a publisher and gives its number.
+    pub(crate) fn publisher(&mut self, peer: &dyn Peer) -> Result<usize> {
+        let ready = self.driver.tally.ready;
+        let publisher = peer.publisher(Through::Http, None).context("it has no publisher")?;
+        let number = self.driver.connect(self.server.address, publisher)?;
+        self.driver.wait(|tally| tally.ready > ready)?;
+        Ok(number)
+    }
+
+    /// Lets the server come to rest, while answers are still read.
+    pub(crate) fn rest(&mut self, time: Duration) -> Result<()> {
+        self.driver.run_until(Instant::now() + time)
+    }
+}
+
+/// Measures each subject once, then each again, so that a noisy minute hits them all.
+pub(crate) fn in_turn<S, T>(
+    servers: &Servers,
+    subjects: &[S],
+    name: impl Fn(&S) -> String,
+    mut measure: impl FnMut(&S) -> Result<T>,
+) -> Result<Vec<Vec<T>>> {
+    let mut outcomes: Vec<Vec<T>> = subjects.iter().map(|_| Vec::new()).collect();
+    for run in 0..servers.runs {
+        for (subject, outcomes) in subjects.iter().zip(&mut outcomes) {
+            progress(&format!("run {}/{}: {}", run + 1, servers.runs, name(subject)));
+            outcomes.push(measure(subject).with_context(|| name(subject))?);
+        }
+    }
+    Ok(outcomes)
+}
+
+/// A figure over all runs.
+pub(crate) fn spread<T>(outcomes: &[T], figure: impl Fn(&T) -> f64) -> Spread {
+    Spread::of(outcomes.iter().map(figure))
+}
+
+/// A figure divided by the same run's of `base`.
+pub(crate) fn ratio<T>(outcomes: &[T], base: &[T], figure: impl Fn(&T) -> f64) -> Spread {
+    Spread::of(outcomes.iter().zip(base).map(|(outcome, base)| figure(outcome) / figure(base)))
+}

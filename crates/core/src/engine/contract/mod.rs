@@ -1,0 +1,35 @@
+//! The suite that every engine passes. An engine's own tests call [`check`] with a way to make a new, empty engine.
+//!
+//! It asks for behaviour only; what a crash may take is the business of a durable engine's own tests.
+
+mod forks;
+mod reading;
+mod retention;
+mod suite;
+mod writing;
+
+use std::sync::Arc;
+
+use crate::engine::Engine;
+use crate::engine::contract::suite::Suite;
+
+/// Runs the whole suite.
+pub async fn check(new_engine: &(dyn Fn() -> Arc<dyn Engine> + Sync)) {
+    let suite = || Suite::new(new_engine());
+    writing::appends_are_read_back_in_order(suite()).await;
+    writing::a_transaction_is_all_or_nothing(suite()).await;
+    reading::reads_are_bounded_and_resumable(suite()).await;
+    writing::a_topic_is_created_once(suite()).await;
+    writing::a_closed_topic_takes_nothing_more(suite()).await;
+    writing::a_fixed_type_refuses_others(suite()).await;
+    writing::producers_are_exactly_once(suite()).await;
+    writing::stream_seq_only_rises(suite()).await;
+    writing::a_deleted_topic_starts_anew(suite()).await;
+    retention::retention_by_count_and_bytes(suite()).await;
+    retention::retention_by_age(suite()).await;
+    reading::a_scan_merges_topics_in_log_order(suite()).await;
+    forks::a_fork_shares_its_sources_past(suite()).await;
+    forks::a_source_lives_on_for_its_forks(suite()).await;
+    writing::concurrent_appends_are_all_seen_once(suite()).await;
+    writing::a_closed_engine_refuses(suite()).await;
+}

@@ -1,0 +1,19 @@
+//! The HTTP surface: one file for each thing a client can do, and the router that puts them together.
+
+pub(crate) mod body;
+pub(crate) mod create;
+pub(crate) mod dialect;
+pub(crate) mod list;
+pub(crate) mod long_polling;
+pub(crate) mod pages;
+pub(crate) mod producer;
+pub(crate) mod publish;
+pub(crate) mod query;
+pub(crate) mod read;
+pub(crate) mod responders;
+mod router;
+pub(crate) mod services;
+pub(crate) mod short_polling;
+pub(crate) mod topics;
+
+pub use crate::http::router::router;

@@ -1,0 +1,51 @@
+//! Pages for people and probes: `/`, `/health`, `/problems/{slug}`. They need no token.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use quintet_wire::content;
+use quintet_wire::problem::kind::Kind;
+
+use crate::error::Problem;
+use crate::state::Gateway;
+
+const WELCOME: &str = "\
+This is a Quintet hub. Any topic can be used through five patterns, for example:
+
+  publish                  curl -d hello <hub>/topics/chat
+  short poll               curl '<hub>/topics/chat?offset=start'
+  long poll                curl -H 'Prefer: wait=30' '<hub>/topics/chat?offset=now'
+  push                     curl -N -H 'Accept: text/event-stream' '<hub>/topics/chat?offset=start'
+  request and response     curl -d hello <hub>/services/echo
+
+Topics are listed at /topics, health is told at /health, and every problem explains itself at /problems/<slug>.
+";
+
+pub(crate) fn routes() -> Router<Gateway> {
+    Router::new().route("/", get(welcome)).route("/health", get(health)).route("/problems/{slug}", get(problem))
+}
+
+async fn welcome() -> Response {
+    text(WELCOME.to_owned())
+}
+
+async fn health() -> Response {
+    ([(CONTENT_TYPE, content::JSON), (CACHE_CONTROL, "no-store")], r#"{"status":"ok"}"#).into_response()
+}
+
+async fn problem(request: Request) -> Result<Response, Problem> {
+    let kind = Kind::from_path(request.uri().path());
+    if kind == Kind::Unknown {
+        return Err(Problem::new(
+            Kind::NotFound,
+            "there is no problem of that name; the type of a problem is its path",
+        ));
+    }
+    Ok(text(kind.page()))
+}
+
+fn text(body: String) -> Response {
+    ([(CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
+}

@@ -1,0 +1,93 @@
+//! `GET` on a topic: which of the ways to read is asked for, and from where.
+
+use axum::extract::Request;
+use axum::response::Response;
+use http::header::{ACCEPT, UPGRADE};
+use http::{HeaderMap, Uri};
+use quintet_core::cursor::Since;
+use quintet_wire::content;
+use quintet_wire::problem::kind::Kind;
+
+use crate::convert::parse_since;
+use crate::error::{Problem, Result};
+use crate::http::dialect::Dialect;
+use crate::http::topics::TopicRequest;
+use crate::http::{long_polling, query, short_polling};
+use crate::{sse, websocket};
+
+pub(crate) async fn read(asked: TopicRequest, request: Request) -> Result<Response> {
+    if is_websocket(request.headers()) {
+        // It checks for itself, and refuses by a close code: a browser sees no status.
+        let strict = asked.dialect == Dialect::Stream;
+        return websocket::topic(asked.gateway, asked.access, asked.topic, strict, request).await;
+    }
+    asked.check_read()?;
+    let uri = request.uri();
+    let offset = match query::parameter(uri, "offset")? {
+        Some(text) => Some(parse_since(&text)?),
+        None => None,
+    };
+    let live = query::parameter(uri, "live")?;
+    let body = Encoding::of(request.headers());
+    match live.as_deref() {
+        Some("long-poll") => {
+            let since = offset.ok_or_else(offset_missing)?;
+            long_polling::read(asked, since, body, request.headers(), uri).await
+        }
+        Some("sse") => {
+            let since = offset.ok_or_else(offset_missing)?;
+            sse::durable::open(asked, &since, uri).await
+        }
+        Some(other) => Err(Problem::new(Kind::BadRequest, format!("live is long-poll or sse, not {other:?}"))),
+        None if accepts(request.headers(), content::EVENTS) => {
+            sse::event_source::open(asked, offset, body, request.headers()).await
+        }
+        None if query::prefer_wait(request.headers()).is_some() => {
+            let since = match (offset, asked.dialect) {
+                (Some(since), _) => since,
+                (None, Dialect::Topics) => Since::Start,
+                (None, Dialect::Stream) => return Err(offset_missing()),
+            };
+            long_polling::read(asked, since, body, request.headers(), uri).await
+        }
+        None => short_polling::read(asked, offset.unwrap_or(Since::Start), body, request.headers(), uri).await,
+    }
+}
+
+/// How messages are told in a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// As Durable Streams has it: a JSON array, or the bytes one after the other.
+    Plain,
+    /// An array of envelopes.
+    Envelopes,
+}
+
+impl Encoding {
+    fn of(headers: &HeaderMap) -> Self {
+        if accepts(headers, content::ENVELOPES) { Self::Envelopes } else { Self::Plain }
+    }
+}
+
+/// The read's own bound on messages.
+pub(crate) fn limit(uri: &Uri) -> Result<usize> {
+    match query::number(uri, "limit")? {
+        None => Ok(usize::MAX),
+        Some(0) => Err(Problem::new(Kind::BadRequest, "limit is a number of messages from 1")),
+        Some(limit) => Ok(usize::try_from(limit).unwrap_or(usize::MAX)),
+    }
+}
+
+fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let mut values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    values.any(|value| content::accept_names(value, media_type))
+}
+
+fn is_websocket(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(UPGRADE).iter().filter_map(|value| value.to_str().ok());
+    values.any(|value| value.split(',').any(|protocol| protocol.trim().eq_ignore_ascii_case("websocket")))
+}
+
+fn offset_missing() -> Problem {
+    Problem::new(Kind::BadRequest, "a live read says from where: offset=<cursor>, offset=-1 or offset=now")
+}

@@ -1,0 +1,25 @@
+//! `ANY /services/{service}/…`: a caller's request is handed to a responder, and its reply comes back as it is.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `call` | one request, from HTTP to the hub and back |
+//! | `headers` | which headers cross the hub, in both directions |
+//! | `key` | the `Idempotency-Key` header |
+
+mod call;
+pub(super) mod headers;
+mod key;
+
+use axum::Router;
+use axum::routing::any;
+
+use crate::http::services::call::call;
+use crate::state::Gateway;
+
+/// Its routes.
+pub(crate) fn routes() -> Router<Gateway> {
+    Router::new()
+        .route("/services/{service}", any(call))
+        .route("/services/{service}/", any(call))
+        .route("/services/{service}/{*path}", any(call))
+}

@@ -1,0 +1,177 @@
+//! Short polling: what is new since a cursor, at once (Durable Streams section 5.6). Long polling answers in the same
+//! shape, which is built here too.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use quintet_core::batch::Batch;
+use quintet_core::cursor::Since;
+use quintet_core::message::ContentType;
+use quintet_core::reading::{Page, Read};
+use quintet_wire::problem::kind::Kind;
+use quintet_wire::{content, header};
+
+use crate::convert::{token, write_envelopes};
+use crate::error::{Problem, Result};
+use crate::format;
+use crate::http::read::{Encoding, limit};
+use crate::http::topics::{TopicRequest, put, set};
+
+pub(crate) async fn read(
+    asked: TopicRequest,
+    since: Since,
+    encoding: Encoding,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Response> {
+    let is_now = since == Since::Now;
+    let read = Read { topic: asked.topic.clone(), since, messages: limit(uri)?, absent: asked.dialect.absent() };
+    let page = asked.gateway.hub().read(&read).await.map_err(|error| asked.dialect.refuse(error))?;
+    let caching = match (is_now, page.up_to_date) {
+        (true, _) => Caching::Never,
+        // The protocol's max-age at the tail would freeze a browser's short poll for as long.
+        (false, true) => Caching::Revalidate,
+        (false, false) => Caching::Keep,
+    };
+    answer(&asked, &page, encoding, caching, headers)
+}
+
+/// Whether an answer may be given again without asking (Durable Streams section 10.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caching {
+    /// It is true for this moment only.
+    Never,
+    /// Only if the entity tag still holds.
+    Revalidate,
+    /// It stays true: there is more behind it, and what it tells does not change.
+    Keep,
+}
+
+/// The answer to a read that found something, or that does not wait.
+pub(crate) fn answer(
+    asked: &TopicRequest,
+    page: &Page,
+    encoding: Encoding,
+    caching: Caching,
+    request: &HeaderMap,
+) -> Result<Response> {
+    let content_type = page.info.as_ref().map(|info| &info.config.content_type);
+    let etag = (caching != Caching::Never).then(|| entity_tag(page, encoding));
+    let known = etag.as_ref().is_some_and(|etag| is_known(request, etag));
+    let body = if known { Bytes::new() } else { body(page, encoding, content_type)? };
+    let mut response = Body::from(body).into_response();
+    let headers = response.headers_mut();
+    if let Some(etag) = etag {
+        put(headers, ETAG, &etag);
+    }
+    stream_headers(headers, page);
+    let private = !asked.gateway.config().tokens.is_empty();
+    headers.insert(CACHE_CONTROL, cache_control(caching, private));
+    headers.append(VARY, HeaderValue::from_static("Accept"));
+    if known {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        match (encoding, content_type) {
+            (Encoding::Envelopes, _) => put(headers, CONTENT_TYPE, content::ENVELOPES),
+            (Encoding::Plain, Some(content_type)) => put(headers, CONTENT_TYPE, content_type.as_str()),
+            // Nothing is known of a topic that does not exist yet, and there is nothing of it.
+            (Encoding::Plain, None) => put(headers, CONTENT_TYPE, content::OCTETS),
+        }
+    }
+    Ok(response)
+}
+
+/// Where the reader stands, in headers (Durable Streams section 5.6).
+pub(crate) fn stream_headers(headers: &mut HeaderMap, page: &Page) {
+    set(headers, header::STREAM_NEXT_OFFSET, token(page.batch.next()));
+    if page.up_to_date {
+        set(headers, header::STREAM_UP_TO_DATE, "true");
+    }
+    if page.closed {
+        set(headers, header::STREAM_CLOSED, "true");
+    }
+}
+
+fn cache_control(caching: Caching, private: bool) -> HeaderValue {
+    HeaderValue::from_static(match (caching, private) {
+        (Caching::Never, _) => "no-store",
+        (Caching::Revalidate, false) => "no-cache",
+        (Caching::Revalidate, true) => "private, no-cache",
+        (Caching::Keep, false) => "public, max-age=60, stale-while-revalidate=300",
+        (Caching::Keep, true) => "private, max-age=60, stale-while-revalidate=300",
+    })
+}
+
+/// Two answers with the same tag are the same: of the same life of the topic, between the same cursors, with the same
+/// end, in the same format.
+fn entity_tag(page: &Page, encoding: Encoding) -> String {
+    let (log, created) = page.info.as_ref().map_or((0, 0), |info| (info.created.log.0, info.created.offset.0));
+    let end = match (page.closed, page.up_to_date) {
+        (true, _) => 'c',
+        (false, true) => 'u',
+        (false, false) => 'm',
+    };
+    let format = match encoding {
+        Encoding::Plain => 'p',
+        Encoding::Envelopes => 'e',
+    };
+    let (from, next) = (page.from.offset.0, page.batch.next().offset.0);
+    format!("\"{log:x}-{created:x}-{from:x}-{next:x}-{end}{format}\"")
+}
+
+/// Whether the client names this tag (RFC 9110 section 13.1.2, weak comparison).
+fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    let mut values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    values.any(|value| value.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag))
+}
+
+fn body(page: &Page, encoding: Encoding, content_type: Option<&ContentType>) -> Result<Bytes> {
+    match encoding {
+        Encoding::Envelopes => Ok(page.batch.encoding(format::ENVELOPES, envelopes)),
+        Encoding::Plain => plain(&page.batch, content_type),
+    }
+}
+
+fn envelopes(batch: &Batch) -> Bytes {
+    let mut out = vec![b'['];
+    write_envelopes(&mut out, batch);
+    out.push(b']');
+    out.into()
+}
+
+/// A JSON array of the messages, or their bytes one after the other (Durable Streams section 9.1.5).
+fn plain(batch: &Batch, content_type: Option<&ContentType>) -> Result<Bytes> {
+    let Some(content_type) = content_type else { return Ok(Bytes::new()) };
+    let messages = batch.messages();
+    if let Some(other) = messages.iter().find(|message| !message.content_type.matches(content_type)) {
+        let detail = format!(
+            "the topic is of type {}, but the message at {} is {}; read it with Accept: {}",
+            content_type.as_str(),
+            token(quintet_core::cursor::Position { log: batch.next().log, offset: other.offset }),
+            other.content_type.as_str(),
+            content::ENVELOPES,
+        );
+        return Err(Problem::new(Kind::NotAcceptable, detail));
+    }
+    let json = content::is_application_json(content_type.as_str());
+    if let ([message], false) = (messages, json) {
+        return Ok(message.payload.clone());
+    }
+    let size: usize = messages.iter().map(|message| message.payload.len() + 1).sum();
+    let mut out = Vec::with_capacity(size + 2);
+    if json {
+        out.push(b'[');
+    }
+    for (i, message) in messages.iter().enumerate() {
+        if json && i > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(&message.payload);
+    }
+    if json {
+        out.push(b']');
+    }
+    Ok(out.into())
+}

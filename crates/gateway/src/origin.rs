@@ -1,0 +1,217 @@
+//! Which web pages may reach the hub: the rules on `Origin` and `Host`, and CORS for those that may.
+//!
+//! A page on the internet can make its visitor's browser call a hub on the visitor's own machine, or let its own name
+//! resolve to that machine (DNS rebinding). So a foreign `Origin` and a foreign `Host` are refused unless they are
+//! allowed by name. Programs send no `Origin`, and are not concerned.
+
+use std::net::IpAddr;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+    ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::uri::Authority;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use quintet_wire::problem::kind::Kind;
+
+use crate::error::{Problem, Result};
+use crate::state::Gateway;
+
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
+const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
+
+const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+/// What a page may read of an answer. The star stands for a responder's own headers; it does not count for requests
+/// with credentials, so that ours are named.
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, Stream-TTL, Stream-Expires-At, \
+     Stream-SSE-Data-Encoding, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, ETag, \
+     Location, Preference-Applied, Idempotent-Replayed, Retry-After, *",
+);
+const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("7200");
+
+/// Which origins and hosts are not foreign, besides the hub's own.
+#[derive(Debug, Clone, Default)]
+pub struct OriginRules {
+    /// Origins of pages, e.g. `https://app.example`; `*` allows all.
+    origins: Allowed,
+    /// Host names the hub is reached under, without port; `*` allows all. Addresses and `localhost` always are.
+    hosts: Allowed,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Allowed {
+    all: bool,
+    names: Vec<String>,
+}
+
+impl OriginRules {
+    /// Allows these origins and hosts. Case does not matter.
+    pub fn new(
+        origins: impl IntoIterator<Item = impl AsRef<str>>,
+        hosts: impl IntoIterator<Item = impl AsRef<str>>,
+    ) -> Self {
+        Self { origins: Allowed::new(origins), hosts: Allowed::new(hosts) }
+    }
+
+    fn check_host(&self, authority: &Authority) -> Result<()> {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+        let own = host.parse::<IpAddr>().is_ok() || host == "localhost" || host.ends_with(".localhost");
+        if own || self.hosts.contains(&host) {
+            return Ok(());
+        }
+        let detail =
+            format!("this hub is not known as {host}; add the name to its configured hosts, or use its address");
+        Err(Problem::new(Kind::ForeignOrigin, detail))
+    }
+
+    /// What `Access-Control-Allow-Origin` says to a page of this origin; none if it is foreign.
+    fn allow(&self, origin: &HeaderValue, authority: Option<&Authority>) -> Option<HeaderValue> {
+        if self.origins.all {
+            return Some(HeaderValue::from_static("*"));
+        }
+        let text = origin.to_str().ok()?.to_ascii_lowercase();
+        let authority_of_origin = text.split_once("://").map(|(_, authority)| authority);
+        let same =
+            authority.is_some_and(|own| authority_of_origin.is_some_and(|o| own.as_str().eq_ignore_ascii_case(o)));
+        (same || self.origins.contains(&text)).then(|| origin.clone())
+    }
+}
+
+impl Allowed {
+    fn new(names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
+        let names: Vec<_> =
+            names.into_iter().map(|name| name.as_ref().trim_end_matches('/').to_ascii_lowercase()).collect();
+        Self { all: names.iter().any(|name| name == "*"), names }
+    }
+
+    fn contains(&self, name: &str) -> bool {
+        self.all || self.names.iter().any(|allowed| allowed == name)
+    }
+}
+
+/// Middleware around everything: refuses foreign pages, answers preflights, adds the headers that browsers need.
+pub(crate) async fn layer(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
+    let rules = &gateway.config().origins;
+    let mut allowed = None;
+    let mut response = match check(rules, &request, &mut allowed) {
+        Err(problem) => problem.into_response(),
+        Ok(()) if is_preflight(&request) => preflight(request.headers(), allowed.is_some()),
+        Ok(()) => next.run(request).await,
+    };
+    let headers = response.headers_mut();
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(CROSS_ORIGIN_RESOURCE_POLICY).or_insert(HeaderValue::from_static("cross-origin"));
+    if !rules.origins.all {
+        // Also on answers without CORS: a cache must not hand those to a page that is allowed.
+        headers.append(VARY, HeaderValue::from_static("Origin"));
+    }
+    if let Some(origin) = allowed {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    }
+    response
+}
+
+/// The host that a request is for: of an HTTP/2 or absolute target, or else the `Host` header.
+pub(crate) fn authority(uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>> {
+    if let Some(authority) = uri.authority() {
+        return Ok(Some(authority.clone()));
+    }
+    let Some(host) = headers.get(HOST) else { return Ok(None) };
+    match Authority::try_from(host.as_bytes()) {
+        Ok(authority) => Ok(Some(authority)),
+        Err(_) => Err(Problem::new(Kind::BadHeader, "Host is not a host name with an optional port")),
+    }
+}
+
+fn check(rules: &OriginRules, request: &Request, allowed: &mut Option<HeaderValue>) -> Result<()> {
+    let authority = authority(request.uri(), request.headers())?;
+    if let Some(authority) = &authority {
+        rules.check_host(authority)?;
+    }
+    match request.headers().get(ORIGIN) {
+        Some(origin) => {
+            *allowed = rules.allow(origin, authority.as_ref());
+            // A preflight is answered without permission, which is what makes the browser stop.
+            if allowed.is_some() || is_preflight(request) {
+                return Ok(());
+            }
+            let shown = origin.to_str().unwrap_or("unreadable");
+            let detail = format!("pages of the origin {shown} may not use this hub; add it to its configured origins");
+            Err(Problem::new(Kind::ForeignOrigin, detail))
+        }
+        // Images, scripts and forms of a foreign page come without an Origin, but browsers say where they are from.
+        None if is_embedded(request.headers()) && !rules.origins.all => {
+            let detail = "pages of other sites may not embed this hub's answers; add their origin to its configured \
+                          origins and fetch with CORS";
+            Err(Problem::new(Kind::ForeignOrigin, detail))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Whether a browser says that the request comes from another site's page, other than by the user following a link.
+fn is_embedded(headers: &HeaderMap) -> bool {
+    let is = |name: &str, value: &str| headers.get(name).is_some_and(|v| v == value);
+    is("sec-fetch-site", "cross-site") && !is("sec-fetch-mode", "navigate")
+}
+
+fn is_preflight(request: &Request) -> bool {
+    let headers = request.headers();
+    request.method() == Method::OPTIONS
+        && headers.contains_key(ORIGIN)
+        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+/// Tells what could be sent. Whether the page may is what `Access-Control-Allow-Origin` says or leaves out.
+fn preflight(request: &HeaderMap, allowed: bool) -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+    if let Some(wanted) = request.get(ACCESS_CONTROL_REQUEST_HEADERS) {
+        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
+    }
+    if allowed {
+        headers.insert(ACCESS_CONTROL_MAX_AGE, PREFLIGHT_SECONDS);
+        if request.contains_key(REQUEST_PRIVATE_NETWORK) {
+            headers.insert(ALLOW_PRIVATE_NETWORK, HeaderValue::from_static("true"));
+        }
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        let rules = OriginRules::new([""; 0], ["Hub.Example"]);
+        for good in ["127.0.0.1:7070", "[::1]:7070", "localhost", "LOCALHOST:1", "a.localhost", "hub.example:80"] {
+            assert!(rules.check_host(&good.parse().unwrap()).is_ok(), "{good}");
+        }
+        for bad in ["evil.example", "localhost.evil.example", "hub.example.evil"] {
+            assert!(rules.check_host(&bad.parse().unwrap()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn origins() {
+        let rules = OriginRules::new(["https://app.example/"], [""; 0]);
+        let own: Authority = "127.0.0.1:7070".parse().unwrap();
+        let allow = |origin: &'static str| rules.allow(&HeaderValue::from_static(origin), Some(&own));
+        assert_eq!(allow("https://app.example").unwrap(), "https://app.example");
+        assert!(allow("http://127.0.0.1:7070").is_some());
+        for foreign in ["http://app.example", "https://evil.example", "http://127.0.0.1:8080", "null"] {
+            assert!(allow(foreign).is_none(), "{foreign}");
+        }
+        let all = OriginRules::new(["*"], [""; 0]);
+        assert_eq!(all.allow(&HeaderValue::from_static("null"), None).unwrap(), "*");
+    }
+}

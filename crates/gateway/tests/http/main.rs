@@ -1,0 +1,10 @@
+//! The HTTP doors over real sockets, with a hub on the memory engine in the same process.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod access;
+mod edges;
+mod harness;
+mod live;
+mod publishing;
+mod reading;
+mod topics;

@@ -1,0 +1,147 @@
+//! POST: messages, batches, producers, closure.
+
+use crate::harness::{CLOSE, Door, ENVELOPES, JSON, Setup, TEXT};
+
+#[tokio::test]
+async fn publishing_creates_under_topics_only() {
+    let door = Door::open().await;
+    door.ask("POST /v1/stream/a", &[TEXT], "x").await.is_problem(404, "topic-not-found");
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    door.ask("POST /topics/a", &[form], "x=1").await.is(204);
+    assert_eq!(door.get("/topics/a").await.is(200).header("content-type"), "text/plain");
+    door.ask("POST /topics/b", &[], "x").await.is(204);
+    assert_eq!(door.get("/topics/b").await.is(200).header("content-type"), "application/octet-stream");
+    door.ask("POST /topics/$sys", &[TEXT], "x").await.is_problem(403, "forbidden");
+    let mut setup = Setup::default();
+    setup.gateway.create_on_publish = false;
+    Door::with(setup).await.ask("POST /topics/a", &[TEXT], "x").await.is_problem(404, "topic-not-found");
+}
+
+#[tokio::test]
+async fn a_strict_topic_keeps_its_type() {
+    let door = Door::open().await;
+    door.ask("PUT /v1/stream/a", &[TEXT], "").await.is(201);
+    door.ask("POST /v1/stream/a", &[], "x").await.is_problem(400, "bad-header");
+    door.ask("POST /v1/stream/a", &[JSON], "{}").await.is_problem(409, "content-type-mismatch");
+    door.ask("POST /v1/stream/a", &[JSON], "{").await.is_problem(409, "content-type-mismatch");
+    door.ask("POST /v1/stream/a", &[TEXT], "").await.is_problem(400, "empty-body");
+    door.ask("POST /v1/stream/none", &[TEXT], "").await.is_problem(404, "topic-not-found");
+    door.ask("POST /v1/stream/a", &[("Content-Type", "text/plain; charset=utf-8")], "x").await.is(204);
+}
+
+#[tokio::test]
+async fn json_is_taken_apart_and_put_together() {
+    let door = Door::open().await;
+    door.ask("POST /topics/j", &[JSON], r#" [ {"a": 1.0}, [2] , "x" ] "#).await.is(204);
+    door.ask("POST /topics/j", &[JSON], "null").await.is(204);
+    assert_eq!(door.get("/topics/j").await.is(200).text(), r#"[{"a": 1.0},[2],"x",null]"#);
+    door.ask("POST /topics/j", &[JSON], "[]").await.is_problem(400, "empty-body");
+    for bad in ["{", "[1,]", "1 2", "\u{feff}1"] {
+        door.ask("POST /topics/j", &[JSON], bad).await.is_problem(400, "bad-json");
+    }
+    door.ask("POST /topics/j", &[JSON], b"\"\xff\"".to_vec()).await.is_problem(400, "bad-json");
+    let many = format!("[{}1]", "1,".repeat(10_000));
+    door.ask("POST /topics/j", &[JSON], many).await.is_problem(413, "too-large");
+}
+
+#[tokio::test]
+async fn headers_travel_with_the_message() {
+    let door = Door::open().await;
+    let headers = [TEXT, ("Quintet-Header-Trace", "1"), ("quintet-header-TRACE", "2"), ("Quintet-Header-B", "ü")];
+    door.ask("POST /topics/h", &headers, "x").await.is(204);
+    let envelopes = door.ask("GET /topics/h", &[ENVELOPES], "").await.is(200).json();
+    assert_eq!(envelopes[0]["headers"], serde_json::json!({"trace": "1, 2", "b": "ü"}));
+    assert_eq!((&envelopes[0]["data"], &envelopes[0]["type"]), (&"x".into(), &"text/plain".into()));
+    let long = "x".repeat(17 * 1024);
+    door.ask("POST /topics/h", &[TEXT, ("Quintet-Header-A", &long)], "x").await.is_problem(413, "too-large");
+}
+
+#[tokio::test]
+async fn producers_publish_exactly_once() {
+    let door = Door::open().await;
+    let step = async |epoch: &str, seq: &str| {
+        let headers = [TEXT, ("Producer-Id", "p"), ("Producer-Epoch", epoch), ("Producer-Seq", seq)];
+        door.ask("POST /topics/p", &headers, "x").await
+    };
+    let first = step("0", "0").await.is(200);
+    assert_eq!((first.header("producer-epoch"), first.header("producer-seq")), ("0".into(), "0".into()));
+    let again = step("0", "0").await.is(204);
+    assert_eq!(again.header("producer-seq"), "0");
+    let gap = step("0", "2").await;
+    assert_eq!(gap.is_problem(409, "producer-gap")["expected"], 1);
+    assert_eq!((gap.header("producer-expected-seq"), gap.header("producer-received-seq")), ("1".into(), "2".into()));
+    step("1", "1").await.is_problem(400, "bad-producer-sequence");
+    step("1", "0").await.is(200);
+    let stale = step("0", "1").await;
+    assert_eq!(stale.is_problem(403, "stale-producer-epoch")["epoch"], 1);
+    assert_eq!(stale.header("producer-epoch"), "1");
+    for bad in ["-1", "1.0", "x", "9007199254740992"] {
+        step("0", bad).await.is_problem(400, "bad-header");
+    }
+    door.ask("POST /topics/p", &[TEXT, ("Producer-Id", "p")], "x").await.is_problem(400, "bad-header");
+    assert_eq!(door.get("/topics/p").await.text(), "xx");
+}
+
+#[tokio::test]
+async fn too_many_producers_are_refused() {
+    let mut setup = Setup::default();
+    setup.limits.producers_per_topic = 1;
+    let door = Door::with(setup).await;
+    let step = |id| [TEXT, ("Producer-Id", id), ("Producer-Epoch", "0"), ("Producer-Seq", "0")];
+    door.ask("POST /topics/p", &step("a"), "x").await.is(200);
+    let answer = door.ask("POST /topics/p", &step("b"), "x").await;
+    answer.is_problem(429, "too-many");
+    answer.header("retry-after");
+}
+
+#[tokio::test]
+async fn sequences_only_rise() {
+    let door = Door::open().await;
+    let publish = async |seq: &str| door.ask("POST /topics/s", &[TEXT, ("Stream-Seq", seq)], "x").await;
+    publish("2").await.is(204);
+    publish("10").await.is_problem(409, "sequence-regression");
+    publish("2").await.is_problem(409, "sequence-regression");
+    publish("a").await.is(204);
+    publish("").await.is_problem(400, "bad-request");
+}
+
+#[tokio::test]
+async fn closure_is_final_and_comes_first() {
+    let door = Door::open().await;
+    door.ask("POST /v1/stream/c", &[CLOSE], "").await.is_problem(404, "topic-not-found");
+    door.publish("c", "1").await;
+    let closed = door.ask("POST /topics/c", &[("Stream-Closed", "TRUE"), JSON], "").await.is(204);
+    assert_eq!(closed.header("stream-closed"), "true");
+    door.ask("POST /topics/c", &[CLOSE], "").await.is(204);
+    for (headers, body) in [(&[TEXT][..], "x"), (&[TEXT, CLOSE], "x"), (&[JSON], "{"), (&[JSON], "{}"), (&[TEXT], "")] {
+        let refused = door.ask("POST /topics/c", headers, body).await;
+        refused.is_problem(409, "topic-closed");
+        assert_eq!(refused.header("stream-closed"), "true");
+        assert_eq!(refused.header("stream-next-offset"), closed.header("stream-next-offset"));
+    }
+    let last = door.ask("POST /topics/d", &[TEXT, CLOSE], "last").await.is(204);
+    assert_eq!(last.header("stream-closed"), "true");
+    door.ask("POST /topics/e", &[TEXT, ("Stream-Closed", "yes")], "x").await.is(204);
+    door.ask("POST /topics/e", &[TEXT], "x").await.is(204);
+}
+
+#[tokio::test]
+async fn bodies_have_limits() {
+    let mut setup = Setup::default();
+    setup.gateway.body_bytes = 1000;
+    setup.limits.message_bytes = 500;
+    setup.limits.memory_log_bytes = 2000;
+    let door = Door::with(setup).await;
+    door.ask("POST /topics/a", &[TEXT], vec![b'x'; 1001]).await.is_problem(413, "too-large");
+    door.ask("POST /topics/a", &[TEXT], vec![b'x'; 4 << 20]).await.is_problem(413, "too-large");
+    door.ask("POST /topics/a", &[TEXT], vec![b'x'; 501]).await.is_problem(413, "too-large");
+    for _ in 0..3 {
+        door.ask("POST /topics/a", &[TEXT], vec![b'x'; 500]).await.is(204);
+    }
+    door.ask("POST /topics/a", &[TEXT], vec![b'x'; 500]).await.is_problem(507, "storage-full");
+    let mut setup = Setup::default();
+    setup.gateway.bodies_bytes = 10;
+    let answer = Door::with(setup).await.ask("POST /topics/a", &[TEXT], "more than ten").await;
+    answer.is_problem(503, "overloaded");
+    answer.header("retry-after");
+}

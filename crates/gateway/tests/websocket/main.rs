@@ -1,0 +1,10 @@
+//! WebSockets over real sockets, against a hub in the same process.
+#![allow(clippy::unwrap_used, reason = "a test that panics says what is wrong")]
+
+mod framing;
+mod many;
+mod raw;
+mod services;
+mod session;
+mod slow;
+mod support;

@@ -1,0 +1,123 @@
+//! `quintet pub`: publishes an argument, a file, or the lines of standard input, each exactly once.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::Args;
+use quintet_client::publish_subscribe::{Publisher, Summary};
+use quintet_wire::envelope::Headers;
+use quintet_wire::session::command::Message;
+
+use crate::cli::connect::HubArgs;
+use crate::cli::exit::{Failure, note};
+use crate::cli::input;
+use crate::cli::runtime::end_when_interrupted;
+
+/// `quintet pub`
+#[derive(Debug, Args)]
+pub(crate) struct PubArgs {
+    /// The topic, e.g. chat/room-1; it is created if it is not there
+    topic: String,
+    /// The message; without it and --file, every line of standard input is one
+    message: Option<String>,
+    /// A file that becomes one message; - for the whole of standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "message")]
+    file: Option<PathBuf>,
+    /// The content type [default: text/plain, or application/octet-stream for what is not UTF-8]
+    #[arg(long = "type", value_name = "TYPE")]
+    content_type: Option<String>,
+    /// Each message is JSON, and is checked to be; blank lines are passed over
+    #[arg(long)]
+    json: bool,
+    /// A header of the messages; can be given several times
+    #[arg(long = "header", short = 'H', value_name = "NAME=VALUE", value_parser = input::pair)]
+    headers: Vec<(String, String)>,
+    #[command(flatten)]
+    hub: HubArgs,
+}
+
+/// Publishes; done when everything is acknowledged. While the hub is away it waits, and then sends what was not
+/// acknowledged again with the same sequence numbers, so that nothing is lost or stored twice.
+pub(crate) async fn run(args: PubArgs) -> Result<(), Failure> {
+    end_when_interrupted();
+    let PubArgs { topic, message, file, content_type, json, headers, hub } = args;
+    let publishing = Publishing {
+        content_type: input::content_type(json, content_type),
+        json,
+        headers: headers.into_iter().collect(),
+        hub,
+        topic,
+    };
+    match (message, file) {
+        (Some(message), _) => publishing.one(message.into()).await,
+        (None, Some(path)) => publishing.one(input::file(&path)?).await,
+        (None, None) => publishing.lines().await,
+    }
+}
+
+struct Publishing {
+    content_type: Option<String>,
+    json: bool,
+    headers: Headers,
+    hub: HubArgs,
+    topic: String,
+}
+
+impl Publishing {
+    async fn one(&self, bytes: bytes::Bytes) -> Result<(), Failure> {
+        if self.json {
+            input::check_json(&bytes, "the message")?;
+        }
+        let publisher = self.publisher().await?;
+        publisher.publish(self.message(bytes)).await.map_err(|error| self.hub.failure(&error))?;
+        self.finish(publisher).await
+    }
+
+    async fn lines(&self) -> Result<(), Failure> {
+        let publisher = self.publisher().await?;
+        if std::io::stdin().is_terminal() {
+            note(&format!("every line becomes a message in {}; end with Ctrl-D", self.topic));
+        }
+        let mut lines = input::lines();
+        let mut n_lines: u64 = 0;
+        while let Some(line) = lines.recv().await {
+            let line = line.map_err(|error| Failure::failed(format!("standard input cannot be read: {error}")))?;
+            n_lines += 1;
+            if self.json {
+                if line.trim_ascii().is_empty() {
+                    continue;
+                }
+                if let Err(failure) = input::check_json(&line, &format!("line {n_lines}")) {
+                    // What came before it was taken, and is not to be lost with it.
+                    self.finish(publisher).await?;
+                    return Err(failure);
+                }
+            }
+            publisher.publish(self.message(line)).await.map_err(|error| self.hub.failure(&error))?;
+        }
+        self.finish(publisher).await
+    }
+
+    async fn publisher(&self) -> Result<Publisher, Failure> {
+        let client = self.hub.reach().await?;
+        client.publisher(&self.topic).start().map_err(|error| self.hub.failure(&error))
+    }
+
+    fn message(&self, bytes: bytes::Bytes) -> Message {
+        Message { headers: self.headers.clone(), body: input::body(bytes, self.content_type.as_deref()) }
+    }
+
+    async fn finish(&self, publisher: Publisher) -> Result<(), Failure> {
+        let summary = publisher.close().await.map_err(|error| self.hub.failure(&error))?;
+        let Summary { messages, duplicate_batches, restarts } = summary;
+        tracing::debug!(messages, duplicate_batches, restarts, "published");
+        if restarts > 0 {
+            note(&format!(
+                "the hub had lost or deleted {} in the meantime; what was not acknowledged before was sent again, what \
+                 was acknowledged before may be gone with it",
+                self.topic
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! A group: the batches that are written together, and where each of their records stands.
+
+use quintet_core::clock::Timestamp;
+use quintet_core::cursor::Offset;
+use quintet_core::engine::ledger::Ledger;
+use quintet_core::engine::transaction::{Op, Record, Transaction};
+use quintet_core::name::TopicName;
+
+use crate::format::batch::{BATCH_HEAD, BatchHead};
+use crate::format::record::{TopicFacts, put_record};
+
+/// The batches of a group.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) records: Vec<Record>,
+    /// For each record, its topic and its place in `bytes`.
+    pub(crate) places: Vec<Place>,
+    /// The first offset of each batch and where it begins in `bytes`.
+    pub(crate) batches: Vec<(u64, u32)>,
+}
+
+/// Where a record stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) topic: u64,
+    pub(crate) at: u32,
+    pub(crate) length: u32,
+    pub(crate) time: u64,
+}
+
+/// Which life of each topic a transaction writes to, if the ledger's newest word on it is not enough: it deletes.
+#[derive(Debug)]
+pub(crate) struct Lives(Vec<(TopicName, u64)>);
+
+impl Lives {
+    /// The lives before the transaction; none if it deletes nothing.
+    pub(crate) fn before(transaction: &Transaction, ledger: &Ledger) -> Option<Self> {
+        if !transaction.ops.iter().any(|op| matches!(op, Op::Delete(_))) {
+            return None;
+        }
+        let names = transaction.ops.iter().map(|op| match op {
+            Op::Create(create) => &create.topic,
+            Op::Append(append) => &append.topic,
+            Op::Delete(delete) => &delete.topic,
+        });
+        Some(Self(names.filter_map(|name| Some((name.clone(), ledger.topic(name)?.created.0))).collect()))
+    }
+
+    fn of(&self, name: &TopicName) -> u64 {
+        self.0.iter().rev().find(|(known, _)| known == name).map_or(0, |(_, id)| *id)
+    }
+}
+
+impl Group {
+    /// Forgets everything but the memory.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.records.clear();
+        self.places.clear();
+        self.batches.clear();
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Adds what was staged as one batch.
+    pub(crate) fn add(
+        &mut self,
+        staged: Vec<Record>,
+        mut lives: Option<Lives>,
+        ledger: &Ledger,
+        context: BatchContext,
+    ) {
+        let Some(first) = staged.first().map(Record::offset) else { return };
+        let start = self.bytes.len();
+        self.batches.push((first.0, start as u32));
+        self.bytes.resize(start + BATCH_HEAD, 0);
+        // Most records follow one of the same topic, whose name they share.
+        let mut name_before: &str = "";
+        let mut facts = TopicFacts { id: 0, default_type: None };
+        for record in &staged {
+            let name = record.topic();
+            if !std::ptr::eq(name_before, name.as_str()) || lives.is_some() {
+                facts = facts_of(record, lives.as_mut(), ledger);
+                name_before = name.as_str();
+            }
+            let at = self.bytes.len();
+            put_record(&mut self.bytes, context.salt, record, facts, context.time);
+            let length = (self.bytes.len() - at) as u32;
+            self.places.push(Place { topic: facts.id, at: at as u32, length, time: context.time.0 });
+        }
+        let head = BatchHead {
+            length: (self.bytes.len() - start - BATCH_HEAD) as u32,
+            count: staged.len() as u32,
+            first: first.0,
+            durable_through: context.durable_through.0,
+        };
+        head.put(&mut self.bytes[start..start + BATCH_HEAD], context.salt);
+        self.records.extend(staged);
+    }
+}
+
+fn facts_of<'a>(record: &Record, lives: Option<&mut Lives>, ledger: &'a Ledger) -> TopicFacts<'a> {
+    let name = record.topic();
+    let topic = ledger.topic(name);
+    let newest = topic.map_or(0, |topic| topic.created.0);
+    let id = match lives {
+        None => newest,
+        Some(lives) => {
+            if let Record::Created { offset, .. } = record {
+                lives.0.push((name.clone(), offset.0));
+            }
+            lives.of(name)
+        }
+    };
+    // Another life's type may be another one; then the message's own is written out.
+    let default_type = topic.filter(|_| id == newest).map(|topic| &topic.config.content_type);
+    TopicFacts { id, default_type }
+}
+
+/// What all batches of a group share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BatchContext {
+    pub(crate) salt: u32,
+    pub(crate) time: Timestamp,
+    pub(crate) durable_through: Offset,
+}

@@ -1,0 +1,152 @@
+//! The one thread that writes. Everything that is acknowledged has gone through [`CommitThread::commit`].
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use quintet_core::cursor::Offset;
+use quintet_core::engine::ledger::Ledger;
+use quintet_core::engine::transaction::{Outcome, Record};
+use quintet_core::error::{Error, Kind, Result};
+use tokio::sync::oneshot;
+
+use crate::checkpoint::content::Captured;
+use crate::commit::appender::{Appender, Written};
+use crate::commit::group::{BatchContext, Group, Lives};
+use crate::commit::queue::{Job, Work};
+use crate::index::{DELETIONS, Entry};
+use crate::shared::Shared;
+
+/// Bytes of one group; what waits beyond goes into the next one.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+/// Memory that a group of a single large transaction leaves behind is given back beyond this.
+const GROUP_BYTES_KEPT: usize = 8 << 20;
+
+/// What the thread owns.
+#[derive(Debug)]
+pub(crate) struct CommitThread {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) ledger: Ledger,
+    pub(crate) appender: Appender,
+    /// The last offset on disk.
+    pub(crate) committed: Offset,
+    pub(crate) group: Group,
+}
+
+/// However the thread ends, nobody is left waiting.
+struct Refusal(Arc<Shared>);
+
+impl Drop for Refusal {
+    fn drop(&mut self) {
+        self.0.queue.refuse_all();
+    }
+}
+
+type Answer = (oneshot::Sender<Result<Vec<Outcome>>>, Result<Vec<Outcome>>);
+
+impl CommitThread {
+    /// Works until the queue is closed and empty.
+    pub(crate) fn run(mut self) {
+        let _refusal = Refusal(Arc::clone(&self.shared));
+        let mut answers = Vec::new();
+        loop {
+            match self.shared.queue.take(GROUP_BYTES_MAX) {
+                Work::Commit(jobs) => self.commit(jobs, &mut answers),
+                Work::Capture(to) => {
+                    // Whoever asked may have given up.
+                    drop(to.try_send(self.capture()));
+                }
+                Work::Stop => break,
+            }
+        }
+        let last = self.capture();
+        *self.shared.last_state.lock() = Some(last);
+    }
+
+    /// Stages, writes, shows and answers one group.
+    fn commit(&mut self, jobs: Vec<Job>, answers: &mut Vec<Answer>) {
+        for job in jobs {
+            let lives = Lives::before(&job.transaction, &self.ledger);
+            let answer = self.ledger.stage(job.transaction, job.now).map(|staged| {
+                let context =
+                    BatchContext { salt: self.shared.head.salt, time: job.now, durable_through: self.committed };
+                self.group.add(staged.records, lives, &self.ledger, context);
+                staged.outcomes
+            });
+            answers.push((job.answer, answer));
+        }
+        if !self.group.is_empty() {
+            match self.appender.append(&self.group.bytes, self.committed.0) {
+                Ok(written) => {
+                    self.shared.log_bytes.fetch_add(self.group.bytes.len() as u64, Ordering::Relaxed);
+                    self.show(&written);
+                    if written.new_segment {
+                        self.shared.bell.ring();
+                    }
+                }
+                Err(error) => {
+                    self.ledger.rollback();
+                    let error = write_error(error);
+                    tracing::error!(%error, "a group could not be written; its transactions are refused");
+                    // Also what was refused: it was judged by a state that has been taken back.
+                    answers.iter_mut().for_each(|(_, answer)| *answer = Err(error.clone()));
+                }
+            }
+            self.group.clear();
+            self.group.bytes.shrink_to(GROUP_BYTES_KEPT);
+        }
+        self.ledger.commit();
+        for (to, answer) in answers.drain(..) {
+            // The caller may have gone; the transaction goes its way.
+            drop(to.send(answer));
+        }
+    }
+
+    /// Makes a group that is on disk visible.
+    fn show(&mut self, written: &Written) {
+        let group = &self.group;
+        if let Some(last) = group.records.last() {
+            self.committed = last.offset();
+        }
+        let base = written.position as u32;
+        if let Some(index) = &mut *written.segment.memory.write() {
+            for (first, at) in &group.batches {
+                index.add_batch(*first, base + at);
+            }
+            for (record, place) in group.records.iter().zip(&group.places) {
+                let (topic, size) = match record {
+                    Record::Message(message) => (place.topic, message.size() as u32),
+                    Record::Closed { .. } => (place.topic, 0),
+                    Record::Deleted { .. } | Record::Hidden { .. } => (DELETIONS, 0),
+                    Record::Created { .. } | Record::Producer { .. } | Record::StreamSeq { .. } => continue,
+                };
+                let (offset, position) = (record.offset().0, base + place.at);
+                index.add(topic, Entry { offset, time: place.time, position, length: place.length, size });
+            }
+        }
+        {
+            let mut topics = self.shared.topics.lock();
+            for (record, place) in group.records.iter().zip(&group.places) {
+                topics.apply(place.topic, record);
+            }
+        }
+        self.shared.tell(|observer| observer.committed(&group.records, self.committed));
+    }
+
+    /// The state as of the last commit.
+    pub(crate) fn capture(&self) -> Captured {
+        let topics = self.shared.topics.lock();
+        let log_bytes = self.shared.log_bytes.load(Ordering::Relaxed);
+        Captured::new(self.ledger.snapshot(), &topics, self.committed.0, log_bytes)
+    }
+}
+
+/// What to tell those whose transactions were not written.
+fn write_error(error: io::Error) -> Error {
+    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        let detail = "the log's disk is full, so nothing is written; reading goes on; make room and try again";
+        return Error::with_source(Kind::StorageFull, detail, error);
+    }
+    let detail = format!("the log cannot be written ({error}), so nothing is acknowledged; reading goes on");
+    Error::with_source(Kind::StorageUnavailable, detail, error)
+}

@@ -1,0 +1,197 @@
+//! Reads everything in a store and tells what is damaged. Changes nothing.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use quintet_core::cursor::{LogId, Offset};
+use quintet_core::error::{Error, Kind, Result};
+use quintet_core::name::TopicName;
+
+use crate::checkpoint::content::Captured;
+use crate::checkpoint::files::{checkpoint_file, checkpoint_numbers, load};
+use crate::disk::real::RealDisk;
+use crate::disk::{Disk, Lock, read_all};
+use crate::format::header::{LOCK_FILE, StoreHead};
+use crate::format::record::RecordKind;
+use crate::format::walk::{Loss, Survey, SurveyInput, survey};
+use crate::index::OffsetMap;
+use crate::index::file::FileIndex;
+use crate::inspect::report::{Damage, Report};
+use crate::recovery::layout::{SegmentFile, is_unborn, open_error, part_superseded, read_head, segment_files};
+
+/// Checks the store in a folder, which no process may be using.
+pub fn check(folder: &Path) -> Result<Report> {
+    if !folder.is_dir() {
+        return Err(Error::new(Kind::BadRequest, format!("there is no folder {}", folder.display())));
+    }
+    check_on(&RealDisk::open(folder).map_err(open_error)?)
+}
+
+/// Checks the store on a disk.
+pub fn check_on(disk: &dyn Disk) -> Result<Report> {
+    let lock = lock(disk)?;
+    let report = Checking::new(disk)?.run().map_err(open_error);
+    drop(lock);
+    report
+}
+
+pub(crate) fn lock(disk: &dyn Disk) -> Result<Box<dyn Lock>> {
+    disk.lock(LOCK_FILE)
+        .map_err(open_error)?
+        .ok_or_else(|| Error::new(Kind::StorageUnavailable, "another process uses the store; stop it first"))
+}
+
+struct Checking<'a> {
+    disk: &'a dyn Disk,
+    head: StoreHead,
+    report: Report,
+    /// Names of topics, living and deleted, as far as they were met.
+    names: OffsetMap<TopicName>,
+    living: BTreeSet<u64>,
+    /// What the newest intact checkpoint holds.
+    committed: u64,
+}
+
+impl<'a> Checking<'a> {
+    fn new(disk: &'a dyn Disk) -> Result<Self> {
+        let head = read_head(disk)?;
+        let report = Report { log: Some(LogId(head.log)), ..Report::default() };
+        Ok(Self { disk, head, report, names: OffsetMap::default(), living: BTreeSet::new(), committed: 0 })
+    }
+
+    fn run(mut self) -> std::io::Result<Report> {
+        let names = self.disk.list()?;
+        self.check_checkpoints(&names)?;
+        let mut files = segment_files(self.disk, self.head, &names)?;
+        if let Some(newest) = files.last()
+            && is_unborn(newest, self.head.salt)?
+        {
+            self.report.torn_bytes += newest.length;
+            files.pop();
+        }
+        let (files, _) = part_superseded(files);
+        for (i, file) in files.iter().enumerate() {
+            self.check_segment(file, files.get(i + 1))?;
+        }
+        self.report.topics = self.living.len();
+        Ok(self.report)
+    }
+
+    fn check_checkpoints(&mut self, names: &[String]) -> std::io::Result<()> {
+        for number in checkpoint_numbers(names) {
+            match load(self.disk, self.head, number)? {
+                Some((state, _)) => {
+                    self.report.checkpoints += 1;
+                    if state.committed >= self.committed {
+                        self.take_names(&state);
+                    }
+                }
+                None => {
+                    let file = checkpoint_file(number);
+                    let to = self.disk.open(&file)?.length()?;
+                    let (after, before) = (Offset::ZERO, Offset::ZERO);
+                    let damage = Damage { file, from: 0, to, after, before, messages: Vec::new(), more: false };
+                    self.report.damages.push(damage);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_names(&mut self, state: &Captured) {
+        self.committed = state.committed;
+        self.living.clear();
+        for (name, topic) in &state.ledger.topics {
+            self.names.insert(topic.created.0, name.clone());
+            self.living.insert(topic.created.0);
+        }
+    }
+
+    fn check_segment(&mut self, file: &SegmentFile, next: Option<&SegmentFile>) -> std::io::Result<()> {
+        let bytes = read_all(&*file.file)?;
+        self.report.segments += 1;
+        self.report.bytes += file.length;
+        let end = next.map_or(u64::MAX, |next| next.key.base - 1);
+        let input = SurveyInput {
+            bytes: &bytes,
+            salt: self.head.salt,
+            last: file.key.base.saturating_sub(1),
+            limit: end.saturating_add(1),
+            durable_through: next
+                .map_or(self.committed, |next| next.head.map_or(end, |head| head.durable_through.min(end))),
+        };
+        let (names, living, records) = (&mut self.names, &mut self.living, &mut self.report.records);
+        let committed = self.committed;
+        let survey = survey(input, |_, found| {
+            *records += found.len() as u64;
+            for (_, record) in found.iter().filter(|(_, record)| record.offset > committed) {
+                match (record.kind, record.name()) {
+                    (RecordKind::Created, Some(name)) => {
+                        names.insert(record.topic, name);
+                        living.insert(record.topic);
+                    }
+                    (RecordKind::Deleted, _) => {
+                        living.remove(&record.topic);
+                    }
+                    _ => {}
+                }
+            }
+        });
+        if next.is_none() {
+            self.report.torn_bytes += survey.torn as u64;
+        }
+        if file.head.is_none() {
+            let (after, before) = (Offset(input.last), Offset(file.key.base));
+            let name = file.key.file();
+            let damage = Damage { file: name, from: 0, to: 64, after, before, messages: Vec::new(), more: false };
+            self.report.damages.push(damage);
+        }
+        let index = self.check_index(file, next.is_some())?;
+        self.note(file, &survey, input.limit, index.as_ref())
+    }
+
+    /// The segment's index file, if it is there and intact. The newest segment has none.
+    fn check_index(&mut self, file: &SegmentFile, sealed: bool) -> std::io::Result<Option<FileIndex>> {
+        let name = file.key.index_file();
+        let index = self.disk.open(&name).and_then(|index| FileIndex::open(Arc::clone(&index), self.head.salt));
+        let index = index.ok().filter(|index| {
+            index.chunks().all(|chunk| chunk.and_then(|chunk| index.entries(&chunk).map(drop)).is_ok())
+        });
+        if sealed && index.is_none() {
+            self.report.indexes_to_make.push(name);
+        }
+        Ok(index)
+    }
+
+    fn note(
+        &mut self,
+        file: &SegmentFile,
+        survey: &Survey,
+        limit: u64,
+        index: Option<&FileIndex>,
+    ) -> std::io::Result<()> {
+        for damaged in &survey.damaged {
+            let inside = |position: u32| (damaged.from..damaged.to).contains(&(position as usize));
+            let mut lost = BTreeSet::new();
+            lost.extend(survey.suspects.iter().filter(|(_, e)| inside(e.position)).map(|(t, e)| (e.offset, *t)));
+            // An index that was made before the damage knows best.
+            for chunk in index.iter().flat_map(|index| index.chunks()).filter_map(|chunk| chunk.ok()) {
+                let entries = index.map_or(Ok(Vec::new()), |index| index.entries(&chunk))?;
+                lost.extend(entries.iter().filter(|e| inside(e.position)).map(|e| (e.offset, chunk.topic)));
+            }
+            let named = lost.iter().filter_map(|(o, t)| Some((self.names.get(t)?.clone(), Offset(*o)))).collect();
+            let before = if damaged.before == u64::MAX { limit } else { damaged.before };
+            self.report.damages.push(Damage {
+                file: file.key.file(),
+                from: damaged.from as u64,
+                to: damaged.to as u64,
+                after: Offset(damaged.after),
+                before: Offset(before),
+                messages: named,
+                more: damaged.loss == Loss::Unknown,
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! Puts the state together when a store is opened.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quintet_core::cursor::Offset;
+use quintet_core::error::{Error, Kind, Result};
+use quintet_core::limits::Limits;
+
+use crate::checkpoint::content::Captured;
+use crate::checkpoint::files::{checkpoint_numbers, load};
+use crate::commit::appender::create_segment;
+use crate::disk::{Disk, read_all};
+use crate::format::batch::BATCH_HEAD;
+use crate::format::header::{SEGMENT_HEAD, SegmentHead, SegmentKey, StoreHead};
+use crate::format::walk::{Found, Loss, Survey, SurveyInput, Walk, survey};
+use crate::index::memory::MemoryIndex;
+use crate::recovery::damage::DamagedOffsets;
+use crate::recovery::layout::{
+    SegmentFile, is_unborn, open_error, part_superseded, read_or_make_head, remove_leftovers, segment_files,
+};
+use crate::recovery::replay::Replay;
+use crate::segments::rebuild::add_batch;
+use crate::segments::segment::{OPEN_END, Segment};
+use crate::upkeep::reclaim::Persisted;
+
+/// A store that has been read.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) head: StoreHead,
+    pub(crate) replay: Replay,
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) damaged: Vec<DamagedOffsets>,
+    /// The highest number of a checkpoint file.
+    pub(crate) checkpoint_number: u64,
+    /// What the checkpoint holds that was used, and its size.
+    pub(crate) checkpoint: Option<Persisted>,
+    pub(crate) checkpoint_bytes: u64,
+    /// Bytes of the log that were replayed, which the next checkpoint will save.
+    pub(crate) replayed_bytes: u64,
+}
+
+/// Reads the store on this disk, or makes an empty one.
+pub(crate) fn open_log(disk: &dyn Disk, limits: Limits) -> Result<Opened> {
+    let names = disk.list().map_err(open_error)?;
+    let head = read_or_make_head(disk, &names)?;
+    let mut files = segment_files(disk, head, &names).map_err(open_error)?;
+    if let Some(newest) = files.last()
+        && is_unborn(newest, head.salt).map_err(open_error)?
+    {
+        disk.remove(&newest.key.file()).map_err(open_error)?;
+        files.pop();
+    }
+    let (files, superseded) = part_superseded(files);
+    remove_leftovers(disk, &names, &files, &superseded).map_err(open_error)?;
+    let numbers = checkpoint_numbers(&names);
+    let state = newest_checkpoint(disk, head, &numbers)?;
+    let first_base = files.first().map_or(1, |file| file.key.base);
+    // Before the second checkpoint nothing is given back, so that the log itself tells everything.
+    let given_back = numbers.first().is_some_and(|newest| *newest > 1);
+    if state.is_none() && (first_base != 1 || given_back) {
+        let detail = "no checkpoint is intact and the log does not begin at its beginning; run `quintet store repair`";
+        return Err(Error::new(Kind::StorageDamaged, detail));
+    }
+    let persisted =
+        |(state, _): &(Captured, u64)| Persisted { committed: state.committed, kept: Arc::new(state.kept.clone()) };
+    let checkpoint = state.as_ref().map(persisted);
+    let (state, checkpoint_bytes) = state.unwrap_or_default();
+    let mut opening = Opening {
+        disk,
+        head,
+        opened: Opened {
+            head,
+            replay: Replay::new(state, limits),
+            segments: Vec::new(),
+            damaged: Vec::new(),
+            checkpoint_number: numbers.first().copied().unwrap_or(0),
+            checkpoint,
+            checkpoint_bytes,
+            replayed_bytes: 0,
+        },
+    };
+    for (i, file) in files.iter().enumerate() {
+        opening.add_segment(file, files.get(i + 1)).map_err(open_error)?;
+    }
+    opening.finish().map_err(open_error)?;
+    Ok(opening.opened)
+}
+
+fn newest_checkpoint(disk: &dyn Disk, head: StoreHead, numbers: &[u64]) -> Result<Option<(Captured, u64)>> {
+    for number in numbers {
+        match load(disk, head, *number).map_err(open_error)? {
+            Some(state) => return Ok(Some(state)),
+            None => tracing::error!(number, "a checkpoint is damaged; an older one is used"),
+        }
+    }
+    Ok(None)
+}
+
+struct Opening<'a> {
+    disk: &'a dyn Disk,
+    head: StoreHead,
+    opened: Opened,
+}
+
+impl Opening<'_> {
+    fn add_segment(&mut self, file: &SegmentFile, next: Option<&SegmentFile>) -> std::io::Result<()> {
+        let Some(next) = next else { return self.add_newest(file) };
+        let end = next.key.base - 1;
+        if end <= self.opened.replay.committed {
+            self.opened.segments.push(Arc::new(Segment::new(file.key, end, file.length, None)));
+            return Ok(());
+        }
+        let durable_through = next.head.map_or(end, |head| head.durable_through);
+        let (survey, index, _) = self.replay(file, end.saturating_add(1), durable_through)?;
+        // The segment was sealed at its last committed offset, so that one must be there.
+        self.note_missing(file.key, &survey, end.saturating_add(1));
+        let segment = Segment::new(file.key, end, survey.end as u64, Some(index));
+        self.opened.segments.push(Arc::new(segment));
+        Ok(())
+    }
+
+    /// The newest segment is cut behind its last batch and will be appended to.
+    fn add_newest(&mut self, file: &SegmentFile) -> std::io::Result<()> {
+        let known = self.opened.replay.committed;
+        let (survey, index, bytes) = self.replay(file, u64::MAX, known)?;
+        self.note_missing(file.key, &survey, known + 1);
+        let end = (survey.end as u64).max(SEGMENT_HEAD as u64);
+        if survey.torn > 0 {
+            tracing::warn!(
+                segment = file.key.file(),
+                at = survey.end,
+                bytes = survey.torn,
+                "the log ended in a group that was being written; it had not been acknowledged and is cut off"
+            );
+            file.file.set_len(end)?;
+        }
+        // What the last group wrote may be in the system's cache only, if its sync failed and only the process ended:
+        // written again, it is synced for certain.
+        if let Some(from) = self.uncertain_from(file, &survey, known, &bytes) {
+            file.file.write_at(&bytes[from..survey.end], from as u64)?;
+        }
+        file.file.sync()?;
+        // Offsets below the segment's base have been given out, whatever has become of them.
+        let replay = &mut self.opened.replay;
+        replay.committed = replay.committed.max(file.key.base.saturating_sub(1));
+        replay.ledger.skip_to(Offset(replay.committed));
+        self.opened.segments.push(Arc::new(Segment::new(file.key, OPEN_END, end, Some(index))));
+        Ok(())
+    }
+
+    /// Where the batches begin of which nothing says that they had been on disk.
+    fn uncertain_from(&self, file: &SegmentFile, survey: &Survey, known: u64, bytes: &[u8]) -> Option<usize> {
+        let known = file.head.map_or(0, |head| head.durable_through).max(survey.durable_through).max(known);
+        let mut walk = Walk::new(bytes, self.head.salt, file.key.base.saturating_sub(1));
+        let from = walk.find_map(|found| match found {
+            Found::Batch { head, records } if head.first > known => Some(records.first()?.0 - BATCH_HEAD),
+            Found::Batch { .. } | Found::Broken { .. } => None,
+        })?;
+        (from < survey.end).then_some(from)
+    }
+
+    fn replay(
+        &mut self,
+        file: &SegmentFile,
+        limit: u64,
+        durable_through: u64,
+    ) -> std::io::Result<(Survey, MemoryIndex, Bytes)> {
+        let bytes = Bytes::from(read_all(&*file.file)?);
+        self.opened.replayed_bytes += bytes.len() as u64;
+        let mut index = MemoryIndex::default();
+        let last = file.key.base.saturating_sub(1);
+        let input = SurveyInput { bytes: &bytes, salt: self.head.salt, last, limit, durable_through };
+        let replay = &mut self.opened.replay;
+        let mut n_lost = 0u64;
+        let survey = survey(input, |head, records| {
+            add_batch(&mut index, head, records);
+            for (_, record) in records {
+                n_lost += u64::from(!replay.apply(record, &bytes));
+            }
+        });
+        if n_lost > 0 {
+            tracing::error!(segment = file.key.file(), records = n_lost, "records belong to topics that are lost");
+        }
+        for (topic, entry) in &survey.suspects {
+            index.insert(*topic, *entry);
+            self.opened.replay.suspect(*topic, entry.offset);
+        }
+        for damaged in &survey.damaged {
+            self.note_damage(DamagedOffsets::found(file.key, damaged, limit));
+        }
+        Ok((survey, index, bytes))
+    }
+
+    /// Notes that a segment should go on to hold what lies before this offset, and does not.
+    fn note_missing(&mut self, segment: SegmentKey, survey: &Survey, before: u64) {
+        let told = survey.damaged.last().is_some_and(|damaged| damaged.before == u64::MAX);
+        if survey.last + 1 < before && !told {
+            let bytes = (survey.end as u64, survey.end as u64);
+            self.note_damage(DamagedOffsets { segment, bytes, after: survey.last, before, loss: Loss::Unknown });
+        }
+    }
+
+    fn note_damage(&mut self, damaged: DamagedOffsets) {
+        let file = damaged.segment.file();
+        tracing::error!(file, bytes = ?damaged.bytes, after = damaged.after, before = damaged.before, "the log is damaged");
+        self.opened.damaged.push(damaged);
+    }
+
+    /// Every log has a segment to append to.
+    fn finish(&mut self) -> std::io::Result<()> {
+        if !self.opened.segments.is_empty() {
+            return Ok(());
+        }
+        let committed = self.opened.replay.committed;
+        let key = SegmentKey { base: committed + 1, generation: 0 };
+        let head = SegmentHead { log: self.head.log, key, end: 0, durable_through: committed };
+        create_segment(self.disk, &head, self.head.salt)?;
+        let index = Some(MemoryIndex::default());
+        self.opened.segments.push(Arc::new(Segment::new(key, OPEN_END, SEGMENT_HEAD as u64, index)));
+        Ok(())
+    }
+}

@@ -1,0 +1,92 @@
+//! Folds the records behind the checkpoint into the state.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quintet_core::clock::Timestamp;
+use quintet_core::cursor::Offset;
+use quintet_core::engine::ledger::Ledger;
+use quintet_core::engine::transaction::{Record, TopicConfig};
+use quintet_core::limits::Limits;
+use quintet_core::message::{ContentType, Headers, Message};
+
+use crate::checkpoint::content::Captured;
+use crate::format::record::{RawRecord, RecordKind};
+use crate::topics::{TopicEntry, Topics};
+
+/// The state while it is made.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    pub(crate) ledger: Ledger,
+    pub(crate) topics: Topics,
+    /// The last offset that is folded in.
+    pub(crate) committed: u64,
+    /// What Created and Deleted records are decoded with; they bring their own.
+    no_config: Arc<TopicConfig>,
+}
+
+impl Replay {
+    /// Begins with a checkpoint.
+    pub(crate) fn new(state: Captured, limits: Limits) -> Self {
+        let mut topics = Topics::default();
+        topics.last = state.committed;
+        for (name, topic) in &state.ledger.topics {
+            let kept = state.kept.get(&topic.created.0).copied().unwrap_or_default();
+            let entry = TopicEntry {
+                name: name.clone(),
+                config: Arc::clone(&topic.config),
+                trimmed_through: kept.trimmed_through,
+                last: topic.last.0,
+                messages: kept.messages,
+                bytes: kept.bytes,
+                oldest: kept.oldest,
+            };
+            topics.insert(topic.created.0, entry);
+        }
+        let no_config = Arc::new(TopicConfig::open(ContentType::octet_stream()));
+        Self { committed: state.committed, ledger: Ledger::restore(state.ledger, limits), topics, no_config }
+    }
+
+    /// Folds in one record out of `source`, if the checkpoint does not hold it already. False if it belongs to a topic
+    /// whose creation is lost, or cannot be understood.
+    pub(crate) fn apply(&mut self, raw: &RawRecord<'_>, source: &Bytes) -> bool {
+        if raw.offset <= self.committed {
+            return true;
+        }
+        self.committed = raw.offset;
+        let known = match raw.kind {
+            RecordKind::Created | RecordKind::Deleted | RecordKind::Hidden => {
+                raw.name().map(|name| (name, Arc::clone(&self.no_config)))
+            }
+            RecordKind::Message | RecordKind::Producer | RecordKind::StreamSeq | RecordKind::Closed => {
+                self.topics.get(raw.topic).map(|entry| (entry.name.clone(), Arc::clone(&entry.config)))
+            }
+        };
+        let record = known.and_then(|(name, config)| raw.decode(&name, &config, |payload| source.slice_ref(payload)));
+        let Some(record) = record else {
+            self.ledger.skip_to(Offset(raw.offset));
+            return false;
+        };
+        self.topics.apply(raw.topic, &record);
+        self.ledger.replay(&record);
+        true
+    }
+
+    /// A broken message seems to have been this topic's. If it was the last one, readers and the next message have to
+    /// learn that it was there.
+    pub(crate) fn suspect(&mut self, topic: u64, offset: u64) {
+        let Some(entry) = self.topics.get(topic).filter(|entry| entry.last < offset) else { return };
+        let message = Message {
+            topic: entry.name.clone(),
+            offset: Offset(offset),
+            previous: Offset(entry.last),
+            time: Timestamp(entry.oldest),
+            content_type: entry.config.content_type.clone(),
+            headers: Headers::none(),
+            payload: Bytes::new(),
+        };
+        let record = Record::Message(Arc::new(message));
+        self.topics.apply(topic, &record);
+        self.ledger.replay(&record);
+    }
+}

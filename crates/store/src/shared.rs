@@ -1,0 +1,49 @@
+//! What the threads of a store share.
+//!
+//! Locks, in the order in which more than one may be held: the observer's, the topics'. No disk is touched under them.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
+use quintet_core::engine::Observer;
+
+use crate::checkpoint::content::Captured;
+use crate::commit::queue::Queue;
+use crate::format::header::StoreHead;
+use crate::segments::set::SegmentSet;
+use crate::topics::Topics;
+use crate::upkeep::thread::Bell;
+
+/// What the threads of a store share.
+pub(crate) struct Shared {
+    pub(crate) head: StoreHead,
+    pub(crate) segments: Arc<SegmentSet>,
+    pub(crate) topics: Mutex<Topics>,
+    pub(crate) queue: Queue,
+    /// Held while it is told something, so that it hears one thing at a time.
+    pub(crate) observer: Mutex<Option<Arc<dyn Observer>>>,
+    /// What the commit thread leaves behind when it ends.
+    pub(crate) last_state: Mutex<Option<Captured>>,
+    /// The newest time that [`quintet_core::engine::Engine::maintain`] was called with.
+    pub(crate) now: AtomicU64,
+    /// Bytes of log that were replayed and written since the store was opened.
+    pub(crate) log_bytes: AtomicU64,
+    /// Wakes the upkeep thread.
+    pub(crate) bell: Bell,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("head", &self.head).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Tells the observer something.
+    pub(crate) fn tell(&self, what: impl FnOnce(&dyn Observer)) {
+        if let Some(observer) = &*self.observer.lock() {
+            what(&**observer);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What the store knows of each topic besides the ledger: how much of it is kept, and where it was trimmed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use quintet_core::engine::transaction::{Record, TopicConfig};
+use quintet_core::message::Message;
+use quintet_core::name::TopicName;
+
+use crate::index::OffsetMap;
+
+/// A living topic.
+#[derive(Debug, Clone)]
+pub(crate) struct TopicEntry {
+    pub(crate) name: TopicName,
+    pub(crate) config: Arc<TopicConfig>,
+    /// What lies at or below has been trimmed.
+    pub(crate) trimmed_through: u64,
+    /// Its last message (0: none).
+    pub(crate) last: u64,
+    /// Messages that are kept, and what they count for.
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    /// No kept message is older than this.
+    pub(crate) oldest: u64,
+}
+
+/// All living topics, by the offset of their creation.
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    by_id: OffsetMap<TopicEntry>,
+    /// Those that do not keep everything.
+    limited: BTreeSet<u64>,
+    /// Trimmed topics by where they were trimmed, for readers of the whole log.
+    trims: BTreeSet<(u64, u64)>,
+    /// The last offset that was committed.
+    pub(crate) last: u64,
+    /// Stretches of the log in which something died since this was last taken: first and last offset.
+    dead: Vec<(u64, u64)>,
+}
+
+impl Topics {
+    pub(crate) fn get(&self, id: u64) -> Option<&TopicEntry> {
+        self.by_id.get(&id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, &TopicEntry)> {
+        self.by_id.iter().map(|(id, entry)| (*id, entry))
+    }
+
+    pub(crate) fn insert(&mut self, id: u64, entry: TopicEntry) {
+        let retention = entry.config.retention;
+        if retention.age.is_some() || retention.count.is_some() || retention.bytes.is_some() {
+            self.limited.insert(id);
+        }
+        if entry.trimmed_through > 0 {
+            self.trims.insert((entry.trimmed_through, id));
+        }
+        self.by_id.insert(id, entry);
+    }
+
+    /// Topics that were trimmed up to an offset behind `after` and not beyond `to`.
+    pub(crate) fn trimmed_between(&self, after: u64, to: u64) -> Vec<(TopicName, u64)> {
+        if after >= to {
+            return Vec::new();
+        }
+        let trims = self.trims.range((after + 1, 0)..=(to, u64::MAX));
+        trims.filter_map(|(through, id)| Some((self.by_id.get(id)?.name.clone(), *through))).collect()
+    }
+
+    /// Folds in a committed record of the topic with this id.
+    pub(crate) fn apply(&mut self, id: u64, record: &Record) {
+        match record {
+            Record::Message(message) => self.add_message(id, message),
+            Record::Created { topic, config, .. } => self.insert(
+                id,
+                TopicEntry {
+                    name: topic.clone(),
+                    config: Arc::clone(config),
+                    trimmed_through: 0,
+                    last: 0,
+                    messages: 0,
+                    bytes: 0,
+                    oldest: u64::MAX,
+                },
+            ),
+            Record::Deleted { offset, .. } => {
+                self.limited.remove(&id);
+                if let Some(entry) = self.by_id.remove(&id) {
+                    self.trims.remove(&(entry.trimmed_through, id));
+                    self.dead.push((id, offset.0));
+                }
+            }
+            Record::Producer { .. } | Record::StreamSeq { .. } | Record::Closed { .. } | Record::Hidden { .. } => {}
+        }
+        self.last = self.last.max(record.offset().0);
+    }
+
+    fn add_message(&mut self, id: u64, message: &Message) {
+        if let Some(entry) = self.by_id.get_mut(&id) {
+            entry.last = message.offset.0;
+            entry.messages += 1;
+            entry.bytes += message.size() as u64;
+            entry.oldest = entry.oldest.min(message.time.0);
+        }
+    }
+
+    /// Topics that keep more than they should at this time, out of so many of those with limits behind `after`; and where
+    /// to go on, so that the lock is never held for long.
+    pub(crate) fn overfull(&self, now: u64, after: u64, turn: usize) -> (Vec<u64>, Option<u64>) {
+        let is_overfull = |id: &u64| {
+            let Some(entry) = self.by_id.get(id) else { return false };
+            let retention = entry.config.retention;
+            let age = retention.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+            entry.messages > 0
+                && (retention.count.is_some_and(|count| entry.messages > count)
+                    || retention.bytes.is_some_and(|bytes| entry.bytes > bytes)
+                    || age.is_some_and(|age| now.saturating_sub(entry.oldest) > age))
+        };
+        let turn: Vec<u64> = self.limited.range(after + 1..).take(turn).copied().collect();
+        let last = turn.last().copied();
+        (turn.into_iter().filter(is_overfull).collect(), last)
+    }
+
+    /// Notes that a topic's oldest messages are gone; false if the topic is.
+    pub(crate) fn trim(&mut self, id: u64, trim: Trim) -> bool {
+        let Some(entry) = self.by_id.get_mut(&id) else { return false };
+        if trim.through > entry.trimmed_through {
+            self.dead.push((entry.trimmed_through.max(id), trim.through));
+            self.trims.remove(&(entry.trimmed_through, id));
+            self.trims.insert((trim.through, id));
+            entry.trimmed_through = trim.through;
+        }
+        entry.messages = entry.messages.saturating_sub(trim.messages);
+        entry.bytes = entry.bytes.saturating_sub(trim.bytes);
+        entry.oldest = if entry.messages == 0 { u64::MAX } else { trim.oldest };
+        true
+    }
+
+    /// Whether a record of a topic can still be asked for.
+    pub(crate) fn is_live(&self, id: u64, offset: u64) -> bool {
+        self.by_id.get(&id).is_some_and(|entry| offset > entry.trimmed_through)
+    }
+
+    pub(crate) fn take_dead(&mut self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut self.dead)
+    }
+}
+
+/// What is taken off the front of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Trim {
+    pub(crate) through: u64,
+    pub(crate) messages: u64,
+    pub(crate) bytes: u64,
+    /// The time of the oldest message that stays, if it is known to stay.
+    pub(crate) oldest: u64,
+}

@@ -1,0 +1,160 @@
+//! Flipped bits: whatever is flipped, a reader gets what was written or an error, never something else and never less.
+
+use quintet_core::cursor::Offset;
+use quintet_core::engine::Engine;
+use quintet_core::error::Kind;
+use quintet_store::disk::faulty::FaultyDisk;
+use quintet_store::disk::random::Random;
+use quintet_store::inspect::check::check_on;
+use quintet_store::inspect::repair::repair_on;
+
+use crate::harness::{NOW, Open, tiny};
+
+/// A store with some topics, some of it behind checkpoints and some not.
+async fn filled(close: bool) -> (FaultyDisk, Vec<(String, Vec<String>)>) {
+    let disk = FaultyDisk::new();
+    let open = Open::on(&disk, &tiny()).unwrap();
+    for i in 0..60 {
+        let texts = [format!("{i}-1-{}", "x".repeat(i * 7 % 200)), format!("{i}-2")];
+        open.publish(&format!("t{}", i % 5), &[&texts[0], &texts[1]]).await.unwrap();
+        if i % 10 == 0 {
+            open.store.maintain(NOW);
+        }
+    }
+    let mut expected = Vec::new();
+    for topic in ["t0", "t1", "t2", "t3", "t4"] {
+        expected.push((topic.to_owned(), open.texts(topic).await.unwrap()));
+    }
+    if close {
+        open.close().await;
+    } else {
+        let copy = disk.copy();
+        drop(open);
+        return (copy, expected);
+    }
+    (disk, expected)
+}
+
+/// Whether damage was told of; panics if a reader gets anything wrong.
+async fn is_told(disk: &FaultyDisk, expected: &[(String, Vec<String>)], what: &str) -> bool {
+    let open = match Open::on(disk, &tiny()) {
+        Ok(open) => open,
+        Err(error) => {
+            assert_eq!(error.kind(), &Kind::StorageDamaged, "{what}: {error}");
+            return true;
+        }
+    };
+    let mut told = false;
+    for (topic, texts) in expected {
+        match open.texts(topic).await {
+            Ok(found) => {
+                let wrong: Vec<_> = texts.iter().filter(|text| !found.contains(text)).collect();
+                assert_eq!(found.len(), texts.len(), "{what}: {topic} lost {wrong:?}");
+                assert_eq!(&found, texts, "{what}: {topic}");
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), &Kind::StorageDamaged, "{what}: {error}");
+                assert!(error.to_string().contains(topic.as_str()), "{what}: it names the topic: {error}");
+                told = true;
+            }
+        }
+    }
+    match open.scan().await {
+        Ok(found) => assert_eq!(found.len(), 120, "{what}"),
+        Err(error) => {
+            assert_eq!(error.kind(), &Kind::StorageDamaged, "{what}: {error}");
+            told = true;
+        }
+    }
+    told
+}
+
+async fn flip_everywhere(close: bool) {
+    let (disk, expected) = filled(close).await;
+    assert!(!is_told(&disk.copy(), &expected, "nothing is flipped").await);
+    let mut random = Random(11);
+    for (file, length) in disk.files() {
+        let newest = disk.files().iter().rev().find(|(name, _)| name.ends_with(".log")).map(|(name, _)| name.clone());
+        for _ in 0..length.min(25) {
+            let byte = random.below(length as u64) as usize;
+            // Without a checkpoint behind it, the very last group cannot be told from one that was being written.
+            if !close && newest.as_ref() == Some(&file) && byte + 400 > length {
+                continue;
+            }
+            let bit = random.below(8) as u8;
+            let flipped = disk.copy();
+            flipped.flip(&file, byte, bit);
+            let what = format!("bit {bit} of byte {byte} of {file} ({length} bytes)");
+            let told = is_told(&flipped, &expected, &what).await;
+            if file.ends_with(".index") || file.ends_with(".checkpoint") {
+                assert!(!told, "{what}: it can be made again, or an older one serves");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flipped_bit_is_told_of_after_closing() {
+    flip_everywhere(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flipped_bit_is_told_of_without_closing() {
+    flip_everywhere(false).await;
+}
+
+/// After a repair everything works again, and what was lost is a gap and not silence.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repair_sets_damage_aside() {
+    for close in [true, false] {
+        let (disk, expected) = filled(close).await;
+        let intact = check_on(&disk.copy()).unwrap();
+        assert!(intact.is_intact() && intact.torn_bytes == 0, "{intact}");
+        assert_eq!(intact.topics, 5);
+        let mut random = Random(5);
+        let files: Vec<_> = disk.files().into_iter().filter(|(name, _)| name.ends_with(".log")).collect();
+        for i in 0..40 {
+            let flipped = disk.copy();
+            let (file, length) = &files[i % files.len()];
+            let byte = random.below(*length as u64) as usize;
+            flipped.flip(file, byte, random.below(8) as u8);
+            let what = format!("byte {byte} of {file}, closed: {close}");
+            let found = check_on(&flipped).unwrap();
+            let report = repair_on(&flipped).unwrap();
+            assert_eq!(found.damages, report.damages, "{what}");
+            if report.is_intact() {
+                assert!(!close || *length == 64, "{what}: it was not found");
+                continue;
+            }
+            assert_eq!(report.set_aside, [format!("damaged/{file}")], "{what}");
+            let again = check_on(&flipped).unwrap();
+            assert!(again.is_intact() && again.torn_bytes == 0, "{what}: {again}");
+            let open = Open::on(&flipped, &tiny()).unwrap();
+            let mut n_lost = 0;
+            for (topic, texts) in &expected {
+                let mut after = Offset::ZERO;
+                let mut left = texts.iter();
+                loop {
+                    let page = open.page(topic, after, 3).await.unwrap_or_else(|error| panic!("{what}: {error}"));
+                    if page.trimmed_through > after {
+                        n_lost += 1;
+                        after = page.trimmed_through;
+                    }
+                    for message in &page.messages {
+                        assert!(left.any(|text| text.as_bytes() == message.payload), "{what}: in order");
+                        after = message.offset;
+                    }
+                    if page.complete {
+                        break;
+                    }
+                }
+                open.publish(topic, &["more"]).await.unwrap();
+                let restored = open.seen.restored.lock()[topic].messages;
+                assert_eq!(restored + 1, open.texts(topic).await.unwrap().len() as u64, "{what}: counted anew");
+            }
+            let named: usize = report.damages.iter().map(|damage| damage.messages.len()).sum();
+            assert!(n_lost <= 2 && (n_lost > 0) == (named > 0), "{what}: {n_lost} gaps\n{report}");
+            open.scan().await.unwrap();
+        }
+    }
+}

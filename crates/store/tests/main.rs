@@ -1,0 +1,9 @@
+//! Tests of the store as a whole, through its engine.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and prints its seed")]
+
+mod contract;
+mod damage;
+mod faults;
+mod harness;
+mod reopen;
+mod space;

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Runs the example and checks what comes of it: one upload that succeeds, one whose sender goes away.
+set -euo pipefail
+cd "$(dirname "$0")"
+. ../lib.sh
+start_hub
+export POLL_SECONDS=0.05
+
+background server node server.mjs 0 "$work/uploads"
+eventually 10 'the upload server starts' grep -q '^listening on ' "$work/server.out"
+files="$(sed -n 's/^listening on //p' "$work/server.out")/files"
+size=1500000
+head -c "$size" /dev/urandom >"$work/file"
+
+id="good-$run"
+background follow ./follow.sh "$id"
+follow=$pid
+background upload curl -sS --fail-with-body --limit-rate 1M -T "$work/file" "$files/$id"
+upload=$pid
+eventually 20 'progress is seen' grep -q '"state":"receiving"' "$work/follow.out"
+gone "$upload" && fail 'the first progress came only after the upload'
+echo 'ok: progress is seen while the file is on its way'
+ends 30 'the upload' "$upload"
+ends 10 'the follower' "$follow"
+
+received=$(grep -o '"received":[0-9]*' "$work/follow.out" | cut -d: -f2)
+same 'progress only grows' "$(sort -n <<<"$received")" "$received"
+[ "$(sort -un <<<"$received" | wc -l)" -ge 3 ] || fail "there was hardly any progress: $received"
+same 'all bytes are counted' "$size" "$(tail -n 1 <<<"$received")"
+grep -q '^nothing new$' "$work/follow.out" || fail 'no poll was answered with 304'
+echo 'ok: polls without news were answered with 304'
+sha256=$(sha256sum <"$work/file" | cut -d' ' -f1)
+grep -q "\"state\":\"done\".*\"sha256\":\"$sha256\"" "$work/follow.out" || fail 'the outcome is not the file'
+cmp -s "$work/file" "$work/uploads/$id" || fail 'the stored file differs'
+echo 'ok: the file that was stored is the file that was sent'
+
+id="lost-$run"
+background lost curl -sS --limit-rate 200K -T "$work/file" "$files/$id"
+lost=$pid
+background follow-lost ./follow.sh "$id"
+follow=$pid
+eventually 20 'progress is seen' grep -q '"state":"receiving"' "$work/follow-lost.out"
+kill "$lost"
+eventually 10 'the follower ends' gone "$follow"
+grep -q '"state":"failed"' "$work/follow-lost.out" || fail 'the lost upload was not reported as failed'
+[ ! -e "$work/uploads/$id" ] || fail 'half a file was left behind'
+echo 'ok: an upload whose sender is gone is reported as failed, and leaves nothing behind'
