@@ -49,6 +49,7 @@ end() {
 background() {
   local name=$1
   shift
+  : >"$work/$name.out"
   set -m
   "$@" >"$work/$name.out" 2>"$work/$name.err" </dev/null &
   set +m

@@ -40,6 +40,6 @@ same 'the key does not fit another request' 422 \
 
 # One that is too slow.
 # shellcheck disable=SC2016 # it is for the inner shell
-background slow quintet respond "slow-$run" -- sh -c 'read -r line; [ "$line" = slow ] && exec sleep 60; echo "$line"'
+background slow quintet respond "slow-$run" -- sh -c '[ "$QUINTET_PATH" != /late ] || exec sleep 60; cat'
 eventually 20 'the slow responder attaches' is_served "slow-$run"
-same 'the deadline is the caller'\''s' 504 "$(printf 'slow\n' | status_of -H 'Prefer: wait=1' --data-binary @- "$QUINTET_URL/services/slow-$run")"
+same 'a reply that takes too long is given up' 504 "$(status_of -H 'Prefer: wait=1' "$QUINTET_URL/services/slow-$run/late")"

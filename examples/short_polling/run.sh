@@ -15,6 +15,8 @@ head -c "$size" /dev/urandom >"$work/file"
 id="good-$run"
 background follow ./follow.sh "$id"
 follow=$pid
+eventually 10 'polls without news are answered with 304' grep -q '^nothing new$' "$work/follow.out"
+echo 'ok: polls without news are answered with 304'
 background upload curl -sS --fail-with-body --limit-rate 1M -T "$work/file" "$files/$id"
 upload=$pid
 eventually 20 'progress is seen' grep -q '"state":"receiving"' "$work/follow.out"
@@ -27,8 +29,6 @@ received=$(grep -o '"received":[0-9]*' "$work/follow.out" | cut -d: -f2)
 same 'progress only grows' "$(sort -n <<<"$received")" "$received"
 [ "$(sort -un <<<"$received" | wc -l)" -ge 3 ] || fail "there was hardly any progress: $received"
 same 'all bytes are counted' "$size" "$(tail -n 1 <<<"$received")"
-grep -q '^nothing new$' "$work/follow.out" || fail 'no poll was answered with 304'
-echo 'ok: polls without news were answered with 304'
 sha256=$(sha256sum <"$work/file" | cut -d' ' -f1)
 grep -q "\"state\":\"done\".*\"sha256\":\"$sha256\"" "$work/follow.out" || fail 'the outcome is not the file'
 cmp -s "$work/file" "$work/uploads/$id" || fail 'the stored file differs'

@@ -58,7 +58,7 @@ async function receive(id, request) {
       throw error
     }
   } finally {
-    await file.close()
+    await file.close() // the stream has closed it, unless it never began
     if (!stored) await unlink(path)
   }
 }
@@ -76,7 +76,7 @@ async function store(request, file, progress) {
       next(null, chunk)
     },
   })
-  await pipeline(request, counter, file.createWriteStream({ autoClose: false }))
+  await pipeline(request, counter, file.createWriteStream())
   return hash.digest('hex')
 }
 

@@ -18,6 +18,8 @@ pub const PRODUCER_ID_BYTES_MAX: usize = 256;
 pub const STREAM_SEQ_BYTES_MAX: usize = 256;
 /// Bytes of an idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// Bytes of all requests that wait or are being served.
+pub const REQUESTS_BYTES_MAX: usize = 256 << 20;
 /// Producers and epochs count up to 2^53-1, the largest integer JavaScript holds exactly.
 pub const PRODUCER_NUMBER_MAX: u64 = (1 << 53) - 1;
 /// Messages handed to a follower in one batch.

@@ -243,6 +243,7 @@ impl Topic {
     pub(crate) fn glance(&self, after: Offset, messages: usize, bytes: usize) -> Glance {
         let state = self.state.lock();
         let Some(life) = &state.life else { return Glance::Absent };
+        let after = life.not_before(after);
         if after < life.tail_from {
             let topic = self.name.clone();
             let request = ReadRequest { topic, created: life.created, after, messages, bytes };
@@ -335,6 +336,11 @@ impl Life {
         if self.config.fork.is_some() { self.trimmed_through } else { self.created.max(self.trimmed_through) }
     }
 
+    /// A place from before the topic was created is its beginning. A fork has messages from before it was.
+    fn not_before(&self, offset: Offset) -> Offset {
+        if self.config.fork.is_some() { offset } else { offset.max(self.created) }
+    }
+
     /// Its last message, a fork's last inherited one, or else its creation.
     fn tail_end(&self) -> Offset {
         if self.last == Offset::ZERO { self.created } else { self.last }
@@ -420,6 +426,7 @@ impl Source for Topic {
         if place.at.log != life.log || life.is_stale(place.at.offset) || life.hidden {
             return deletion(deleted.unwrap_or(Position { log: life.log, offset: life.deleted_at }));
         }
+        place.at.offset = life.not_before(place.at.offset);
         let at = |offset| Position { log: life.log, offset };
         if place.at.offset < life.trimmed_through {
             let first_available = at(life.trimmed_through);

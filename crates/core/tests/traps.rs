@@ -118,8 +118,11 @@ async fn an_absent_topic_parks_until_it_is_created() {
     let parked = tokio::spawn(fixture.wait("a", Since::After(page.batch.next().into()), LONG));
     let subscription = fixture.hub.subscribe(&Selection::Topic(name("a")), &Since::Now).await;
     tokio::task::yield_now().await;
-    fixture.publish("a", "first").await;
-    assert_eq!(payloads(&parked.await.unwrap().unwrap()), ["first"]);
+    let first = NewMessage { payload: Bytes::from("first"), ..NewMessage::default() };
+    fixture.hub.publish(Publish { close: true, ..Publish::new(name("a"), vec![first]) }).await.unwrap();
+    let page = parked.await.unwrap().unwrap();
+    assert_eq!(payloads(&page), ["first"]);
+    assert!(page.up_to_date && page.closed, "the message that created the topic closed it, too");
     let delivery = subscription.unwrap().next().await;
     assert!(matches!(delivery, Some(Delivery::Messages { batch, .. }) if batch.messages().len() == 1));
 }

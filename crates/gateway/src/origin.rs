@@ -79,7 +79,8 @@ impl OriginRules {
         let authority_of_origin = text.split_once("://").map(|(_, authority)| authority);
         let same =
             authority.is_some_and(|own| authority_of_origin.is_some_and(|o| own.as_str().eq_ignore_ascii_case(o)));
-        (same || self.origins.contains(&text)).then(|| origin.clone())
+        // Copied, as a clone would hold the connection's read buffer for as long as the answer takes.
+        (same || self.origins.contains(&text)).then(|| HeaderValue::from_bytes(origin.as_bytes()).ok()).flatten()
     }
 }
 

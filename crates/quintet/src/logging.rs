@@ -12,10 +12,10 @@ use tracing_subscriber::fmt;
 pub(crate) struct LogFlags {
     /// What is logged to standard error: off, error, warn, info, debug, trace, or a filter such as
     /// `info,quintet_gateway=debug` [environment: QUINTET_LOG] [default: info for serve, warn otherwise]
-    #[arg(long = "log", global = true, value_name = "FILTER", help_heading = "Logs")]
+    #[arg(id = "log_filter", long = "log", global = true, value_name = "FILTER", help_heading = "Logs")]
     pub(crate) filter: Option<String>,
     /// How logs are written [environment: QUINTET_LOG_FORMAT] [default: text]
-    #[arg(long = "log-format", global = true, value_name = "FORMAT", help_heading = "Logs")]
+    #[arg(id = "log_format", long = "log-format", global = true, value_name = "FORMAT", help_heading = "Logs")]
     pub(crate) format: Option<LogFormat>,
 }
 

@@ -14,6 +14,7 @@ mod codec;
 mod commit;
 mod format;
 mod index;
+mod lineage;
 mod read;
 mod recovery;
 mod segments;

@@ -8,6 +8,7 @@ use quintet_core::message::Message;
 use quintet_core::name::TopicName;
 
 use crate::index::OffsetMap;
+use crate::lineage::{Lineage, Pins, Stretch, stretches};
 
 /// A living topic.
 #[derive(Debug, Clone)]
@@ -23,12 +24,15 @@ pub(crate) struct TopicEntry {
     pub(crate) bytes: u64,
     /// No kept message is older than this.
     pub(crate) oldest: u64,
+    pub(crate) lineage: Lineage,
 }
 
 /// All living topics, by the offset of their creation.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
     by_id: OffsetMap<TopicEntry>,
+    /// Those that are forks.
+    forks: BTreeSet<u64>,
     /// Those that do not keep everything.
     limited: BTreeSet<u64>,
     /// Trimmed topics by where they were trimmed, for readers of the whole log.
@@ -50,59 +54,101 @@ impl Topics {
 
     pub(crate) fn insert(&mut self, id: u64, entry: TopicEntry) {
         let retention = entry.config.retention;
-        if retention.age.is_some() || retention.count.is_some() || retention.bytes.is_some() {
+        let is_limited = retention.age.is_some() || retention.count.is_some() || retention.bytes.is_some();
+        if is_limited && !entry.lineage.hidden {
             self.limited.insert(id);
         }
-        if entry.trimmed_through > 0 {
+        if entry.trimmed_through > 0 && !entry.lineage.hidden {
             self.trims.insert((entry.trimmed_through, id));
+        }
+        if entry.lineage.source.is_some() {
+            self.forks.insert(id);
         }
         self.by_id.insert(id, entry);
     }
 
-    /// Topics that were trimmed up to an offset behind `after` and not beyond `to`.
-    pub(crate) fn trimmed_between(&self, after: u64, to: u64) -> Vec<(TopicName, u64)> {
-        if after >= to {
-            return Vec::new();
+    fn create(&mut self, id: u64, name: &TopicName, config: &Arc<TopicConfig>) {
+        let lineage = Lineage::of(config, false);
+        let mut entry = TopicEntry {
+            name: name.clone(),
+            config: Arc::clone(config),
+            trimmed_through: 0,
+            last: lineage.through,
+            messages: 0,
+            bytes: 0,
+            oldest: u64::MAX,
+            lineage,
+        };
+        if let Some(source) = lineage.source.and_then(|source| self.by_id.get(&source)) {
+            entry.trimmed_through = source.trimmed_through.min(lineage.through);
+            // What is inherited is no older than the oldest of the source.
+            entry.oldest = if entry.trimmed_through < lineage.through { source.oldest } else { u64::MAX };
         }
-        let trims = self.trims.range((after + 1, 0)..=(to, u64::MAX));
-        trims.filter_map(|(through, id)| Some((self.by_id.get(id)?.name.clone(), *through))).collect()
+        self.insert(id, entry);
+    }
+
+    /// Whose messages make up a topic, the oldest first.
+    pub(crate) fn stretches(&self, id: u64) -> Vec<Stretch> {
+        stretches(id, |id| self.by_id.get(&id).map(|entry| entry.lineage))
+    }
+
+    /// What is kept for forks.
+    pub(crate) fn pins(&self) -> Pins {
+        let mut pins = Pins::default();
+        for id in &self.forks {
+            let Some(entry) = self.by_id.get(id).filter(|entry| !entry.lineage.hidden) else { continue };
+            pins.add(*id, entry.trimmed_through, |id| self.by_id.get(&id).map(|entry| entry.lineage));
+        }
+        pins
+    }
+
+    /// Topics of which something behind `after` and up to `to` may have been trimmed.
+    pub(crate) fn trimmed_behind(&self, after: u64, to: u64) -> Vec<(TopicName, u64)> {
+        let trims = self.trims.range((after.saturating_add(1), 0)..);
+        // What a fork inherits that its source had trimmed is no news.
+        let trims = trims.filter(|(through, id)| id < through && *id < to);
+        trims.filter_map(|(through, id)| Some((self.by_id.get(id)?.name.clone(), to.min(*through)))).collect()
     }
 
     /// Folds in a committed record of the topic with this id.
     pub(crate) fn apply(&mut self, id: u64, record: &Record) {
         match record {
             Record::Message(message) => self.add_message(id, message),
-            Record::Created { topic, config, .. } => self.insert(
-                id,
-                TopicEntry {
-                    name: topic.clone(),
-                    config: Arc::clone(config),
-                    trimmed_through: 0,
-                    last: 0,
-                    messages: 0,
-                    bytes: 0,
-                    oldest: u64::MAX,
-                },
-            ),
+            Record::Created { topic, config, .. } => self.create(id, topic, config),
             Record::Deleted { offset, .. } => {
                 self.limited.remove(&id);
                 if let Some(entry) = self.by_id.remove(&id) {
                     self.trims.remove(&(entry.trimmed_through, id));
-                    self.dead.push((id, offset.0));
+                    self.forks.remove(&id);
+                    self.dead.push((entry.trimmed_through.min(id), offset.0));
                 }
             }
-            Record::Producer { .. } | Record::StreamSeq { .. } | Record::Closed { .. } | Record::Hidden { .. } => {}
+            Record::Hidden { offset, .. } => {
+                self.limited.remove(&id);
+                if let Some(entry) = self.by_id.get_mut(&id) {
+                    entry.lineage.hidden = true;
+                    self.trims.remove(&(entry.trimmed_through, id));
+                    self.dead.push((entry.trimmed_through.min(id), offset.0));
+                }
+            }
+            Record::Producer { .. } | Record::StreamSeq { .. } | Record::Closed { .. } => {}
         }
         self.last = self.last.max(record.offset().0);
     }
 
     fn add_message(&mut self, id: u64, message: &Message) {
-        if let Some(entry) = self.by_id.get_mut(&id) {
-            entry.last = message.offset.0;
-            entry.messages += 1;
-            entry.bytes += message.size() as u64;
-            entry.oldest = entry.oldest.min(message.time.0);
-        }
+        self.count_message(id, message.offset.0, message.time.0, message.size() as u64);
+    }
+
+    /// Notes a message; false if there is no such topic.
+    pub(crate) fn count_message(&mut self, id: u64, offset: u64, time: u64, size: u64) -> bool {
+        self.last = self.last.max(offset);
+        let Some(entry) = self.by_id.get_mut(&id) else { return false };
+        entry.last = offset;
+        entry.messages += 1;
+        entry.bytes += size;
+        entry.oldest = entry.oldest.min(time);
+        true
     }
 
     /// Topics that keep more than they should at this time, out of so many of those with limits behind `after`; and where
@@ -112,10 +158,9 @@ impl Topics {
             let Some(entry) = self.by_id.get(id) else { return false };
             let retention = entry.config.retention;
             let age = retention.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-            entry.messages > 0
-                && (retention.count.is_some_and(|count| entry.messages > count)
-                    || retention.bytes.is_some_and(|bytes| entry.bytes > bytes)
-                    || age.is_some_and(|age| now.saturating_sub(entry.oldest) > age))
+            retention.count.is_some_and(|count| entry.messages > count)
+                || retention.bytes.is_some_and(|bytes| entry.bytes > bytes)
+                || age.is_some_and(|age| now.saturating_sub(entry.oldest) > age)
         };
         let turn: Vec<u64> = self.limited.range(after + 1..).take(turn).copied().collect();
         let last = turn.last().copied();
@@ -126,20 +171,21 @@ impl Topics {
     pub(crate) fn trim(&mut self, id: u64, trim: Trim) -> bool {
         let Some(entry) = self.by_id.get_mut(&id) else { return false };
         if trim.through > entry.trimmed_through {
-            self.dead.push((entry.trimmed_through.max(id), trim.through));
+            self.dead.push((entry.trimmed_through, trim.through));
             self.trims.remove(&(entry.trimmed_through, id));
             self.trims.insert((trim.through, id));
             entry.trimmed_through = trim.through;
         }
         entry.messages = entry.messages.saturating_sub(trim.messages);
         entry.bytes = entry.bytes.saturating_sub(trim.bytes);
-        entry.oldest = if entry.messages == 0 { u64::MAX } else { trim.oldest };
+        let inherits = entry.trimmed_through < entry.lineage.through;
+        entry.oldest = if entry.messages == 0 && !inherits { u64::MAX } else { trim.oldest };
         true
     }
 
     /// Whether a record of a topic can still be asked for.
     pub(crate) fn is_live(&self, id: u64, offset: u64) -> bool {
-        self.by_id.get(&id).is_some_and(|entry| offset > entry.trimmed_through)
+        self.by_id.get(&id).is_some_and(|entry| !entry.lineage.hidden && offset > entry.trimmed_through)
     }
 
     pub(crate) fn take_dead(&mut self) -> Vec<(u64, u64)> {

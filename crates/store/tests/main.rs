@@ -4,6 +4,7 @@
 mod contract;
 mod damage;
 mod faults;
+mod forks;
 mod harness;
 mod reopen;
 mod space;

@@ -35,8 +35,8 @@ impl Hub {
         };
         match delivery {
             // The batch is shared by all that waited at the same place, and so is what it is encoded to.
-            Some(Delivery::Messages { batch, up_to_date, closed }) if batch.messages().len() <= messages => {
-                Ok(Page { info: topic.info(), from, batch, up_to_date, closed })
+            Some(Delivery::Messages { batch, up_to_date: true, closed }) if batch.messages().len() <= messages => {
+                Ok(Page { info: topic.info(), from, batch, up_to_date: true, closed })
             }
             Some(Delivery::Messages { .. } | Delivery::Closed { .. }) => {
                 let from = if topic.log().is_none_or(|log| log == from.log) { from } else { topic.start()? };

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
@@ -15,28 +16,26 @@ use tokio::time::Instant;
 use crate::error::Result;
 use crate::http::query;
 use crate::http::read::{Encoding, limit};
-use crate::http::short_polling::{Caching, answer, stream_headers};
+use crate::http::short_polling::{Caching, Known, answer, stream_headers};
 use crate::http::topics::{TopicRequest, set};
 use crate::sse::cursor::stream_cursor;
 
 /// Waits and answers. Dropping the future, as happens when the client goes away, ends the wait.
-pub(crate) async fn read(
-    asked: TopicRequest,
-    since: Since,
-    encoding: Encoding,
-    headers: &HeaderMap,
-    uri: &Uri,
-) -> Result<Response> {
+pub(crate) async fn read(asked: TopicRequest, since: Since, encoding: Encoding, request: Request) -> Result<Response> {
+    let (headers, uri) = (request.headers(), request.uri());
     let wait = Wait::of(&asked, headers, uri)?;
     let cursor = stream_cursor(query::parameter(uri, "cursor")?.as_deref(), asked.gateway.hub().now());
     // From a cursor the answer is the same for all who wait there, so that caches may hand it out.
     let cacheable = matches!(since, Since::After(_)) && !wait.preferred;
     let read = Read { topic: asked.topic.clone(), since, messages: limit(uri)?, absent: asked.dialect.absent() };
+    let known = Known::of(headers);
+    // A request's head lies in the connection's read buffer, which would be held for as long as the wait takes.
+    drop(request);
     let page = wait_for(&asked, &read, wait.time).await.map_err(|error| asked.dialect.refuse(error))?;
     let mut response = if page.batch.is_empty() {
         nothing(&page)
     } else {
-        answer(&asked, &page, encoding, if cacheable { Caching::Keep } else { Caching::Revalidate }, headers)?
+        answer(&asked, &page, encoding, if cacheable { Caching::Keep } else { Caching::Revalidate }, &known)?
     };
     let headers = response.headers_mut();
     if !page.closed {

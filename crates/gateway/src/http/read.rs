@@ -27,30 +27,38 @@ pub(crate) async fn read(asked: TopicRequest, request: Request) -> Result<Respon
         Some(text) => Some(parse_since(&text)?),
         None => None,
     };
-    let live = query::parameter(uri, "live")?;
-    let body = Encoding::of(request.headers());
-    match live.as_deref() {
-        Some("long-poll") => {
-            let since = offset.ok_or_else(offset_missing)?;
-            long_polling::read(asked, since, body, request.headers(), uri).await
-        }
-        Some("sse") => {
-            let since = offset.ok_or_else(offset_missing)?;
-            sse::durable::open(asked, &since, uri).await
-        }
-        Some(other) => Err(Problem::new(Kind::BadRequest, format!("live is long-poll or sse, not {other:?}"))),
+    let encoding = Encoding::of(request.headers());
+    let prefers_wait = query::prefer_wait(request.headers()).is_some();
+    match live(uri)? {
+        Some(Live::LongPoll) => long_polling::read(asked, offset.ok_or_else(offset_missing)?, encoding, request).await,
+        Some(Live::Events) => sse::durable::open(asked, &offset.ok_or_else(offset_missing)?, uri).await,
         None if accepts(request.headers(), content::EVENTS) => {
-            sse::event_source::open(asked, offset, body, request.headers()).await
+            sse::event_source::open(asked, offset, encoding, request.headers()).await
         }
-        None if query::prefer_wait(request.headers()).is_some() => {
+        None if prefers_wait => {
             let since = match (offset, asked.dialect) {
                 (Some(since), _) => since,
                 (None, Dialect::Topics) => Since::Start,
                 (None, Dialect::Stream) => return Err(offset_missing()),
             };
-            long_polling::read(asked, since, body, request.headers(), uri).await
+            long_polling::read(asked, since, encoding, request).await
         }
-        None => short_polling::read(asked, offset.unwrap_or(Since::Start), body, request.headers(), uri).await,
+        None => short_polling::read(asked, offset.unwrap_or(Since::Start), encoding, request.headers(), uri).await,
+    }
+}
+
+/// The live reads of Durable Streams.
+enum Live {
+    LongPoll,
+    Events,
+}
+
+fn live(uri: &Uri) -> Result<Option<Live>> {
+    match query::parameter(uri, "live")?.as_deref() {
+        None => Ok(None),
+        Some("long-poll") => Ok(Some(Live::LongPoll)),
+        Some("sse") => Ok(Some(Live::Events)),
+        Some(other) => Err(Problem::new(Kind::BadRequest, format!("live is long-poll or sse, not {other:?}"))),
     }
 }
 

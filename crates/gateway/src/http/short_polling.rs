@@ -35,7 +35,7 @@ pub(crate) async fn read(
         (false, true) => Caching::Revalidate,
         (false, false) => Caching::Keep,
     };
-    answer(&asked, &page, encoding, caching, headers)
+    answer(&asked, &page, encoding, caching, &Known::of(headers))
 }
 
 /// Whether an answer may be given again without asking (Durable Streams section 10.1).
@@ -55,11 +55,11 @@ pub(crate) fn answer(
     page: &Page,
     encoding: Encoding,
     caching: Caching,
-    request: &HeaderMap,
+    known: &Known,
 ) -> Result<Response> {
     let content_type = page.info.as_ref().map(|info| &info.config.content_type);
     let etag = (caching != Caching::Never).then(|| entity_tag(page, encoding));
-    let known = etag.as_ref().is_some_and(|etag| is_known(request, etag));
+    let known = etag.as_ref().is_some_and(|etag| known.holds(etag));
     let body = if known { Bytes::new() } else { body(page, encoding, content_type)? };
     let mut response = Body::from(body).into_response();
     let headers = response.headers_mut();
@@ -121,10 +121,19 @@ fn entity_tag(page: &Page, encoding: Encoding) -> String {
     format!("\"{log:x}-{created:x}-{from:x}-{next:x}-{end}{format}\"")
 }
 
-/// Whether the client names this tag (RFC 9110 section 13.1.2, weak comparison).
-fn is_known(headers: &HeaderMap, etag: &str) -> bool {
-    let mut values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    values.any(|value| value.split(',').map(str::trim).any(|tag| tag == "*" || tag.trim_start_matches("W/") == etag))
+/// The entity tags that a client knows (`If-None-Match`, RFC 9110 section 13.1.2, weak comparison).
+pub(crate) struct Known(Vec<Box<str>>);
+
+impl Known {
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        let values = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+        let tags = values.flat_map(|value| value.split(','));
+        Self(tags.map(|tag| tag.trim().trim_start_matches("W/").into()).collect())
+    }
+
+    fn holds(&self, etag: &str) -> bool {
+        self.0.iter().any(|tag| **tag == *etag || **tag == *"*")
+    }
 }
 
 fn body(page: &Page, encoding: Encoding, content_type: Option<&ContentType>) -> Result<Bytes> {

@@ -57,11 +57,12 @@ async fn dispatch(gateway: Gateway, access: Access, dialect: Dialect, request: R
     }
     let topic = TopicName::parse(&name)?;
     let asked = TopicRequest { gateway, access, dialect, topic };
+    // Boxed, so that a read which waits does not hold the room that a publish would need.
     match *request.method() {
-        Method::GET => read::read(asked, request).await,
+        Method::GET => Box::pin(read::read(asked, request)).await,
         Method::HEAD => head(&asked).await,
-        Method::PUT => create::create(asked, request).await,
-        Method::POST => publish::publish(asked, request).await,
+        Method::PUT => Box::pin(create::create(asked, request)).await,
+        Method::POST => Box::pin(publish::publish(asked, request)).await,
         Method::DELETE => delete(&asked).await,
         Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response()),
         _ => {

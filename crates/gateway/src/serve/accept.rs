@@ -126,7 +126,8 @@ impl Server {
             tracing::debug!(%error, "a connection's socket could not be set up");
         }
         match timeout(self.config.head_time, is_http2(&stream)).await {
-            Ok(Ok(true)) => self.http2(stream, guest).await,
+            // Boxed, so that the many connections of the other kind do not hold its room.
+            Ok(Ok(true)) => Box::pin(self.http2(stream, guest)).await,
             Ok(Ok(false)) => self.http1(stream, guest).await,
             Ok(Err(error)) => tracing::debug!(%error, "a connection broke before its first request"),
             Err(_) => tracing::debug!("a connection brought no request in time"),

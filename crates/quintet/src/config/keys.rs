@@ -57,7 +57,7 @@ macro_rules! keys {
 
 keys! {
     "listen" List listen, "Addresses to listen on, as `host:port`.";
-    "data_dir" Path data_dir, "The folder of the disk log. Set together with `memory = false` only.";
+    "data_dir" Path data_dir, "The folder of the disk log; it is made if it is not there.";
     "memory" Flag memory, "Keep everything in memory; nothing outlives the process.";
     "insecure" Flag insecure, "Listen on addresses that others can reach although there are no tokens.";
     "shutdown_timeout" Time shutdown_timeout, "How long an orderly end may take.";

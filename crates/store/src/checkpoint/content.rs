@@ -6,6 +6,7 @@ use crate::codec::{put_str, put_varint};
 use crate::format::header::{StoreHead, VERSION};
 use crate::format::state::{put_config, put_step};
 use crate::index::OffsetMap;
+use crate::lineage::Lineage;
 use crate::topics::Topics;
 
 pub(crate) const MAGIC: [u8; 8] = *b"QNTCHKPT";
@@ -29,6 +30,8 @@ pub(crate) struct Kept {
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
     pub(crate) oldest: u64,
+    /// Of a fork; not in the file, where the configuration tells it.
+    pub(crate) lineage: Lineage,
 }
 
 impl Captured {
@@ -39,6 +42,7 @@ impl Captured {
                 messages: entry.messages,
                 bytes: entry.bytes,
                 oldest: entry.oldest,
+                lineage: entry.lineage,
             };
             (id, kept)
         });
@@ -88,6 +92,8 @@ fn put_topic(out: &mut Vec<u8>, topic: &TopicLedger) {
         put_varint(out, number);
     }
     put_config(out, &topic.config);
+    put_varint(out, u64::from(topic.n_forks));
+    out.push(u8::from(topic.hidden));
     match &topic.closed {
         None => out.push(0),
         Some(closed) => match &closed.by {

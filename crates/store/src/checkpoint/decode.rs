@@ -5,15 +5,14 @@ use std::sync::Arc;
 
 use quintet_core::clock::Timestamp;
 use quintet_core::cursor::Offset;
-use quintet_core::engine::ledger::{ClosedBy, Ledger, ProducerState, Snapshot, TopicLedger};
-use quintet_core::engine::transaction::Record;
-use quintet_core::limits::Limits;
+use quintet_core::engine::ledger::{ClosedBy, ProducerState, Snapshot, TopicLedger};
 use quintet_core::name::TopicName;
 
 use crate::checkpoint::content::{Captured, Kept, MAGIC};
 use crate::codec::Reader;
 use crate::format::header::{StoreHead, VERSION};
 use crate::format::state::{get_config, get_step};
+use crate::lineage::Lineage;
 
 /// The state in a checkpoint file; none if the file is damaged or of another store.
 pub(crate) fn decode(bytes: &[u8], head: StoreHead) -> Option<Captured> {
@@ -35,11 +34,11 @@ pub(crate) fn decode(bytes: &[u8], head: StoreHead) -> Option<Captured> {
     }
     let mut kept = HashMap::default();
     let mut names = HashMap::new();
-    let mut maker = TopicMaker::new()?;
     for _ in 0..reader.varint()? {
         let name = TopicName::parse(reader.str()?).ok()?;
-        let topic = maker.topic(&mut reader)?;
-        kept.insert(topic.created.0, get_kept(&mut reader)?);
+        let topic = get_topic(&mut reader)?;
+        let lineage = Lineage::of(&topic.config, topic.hidden);
+        kept.insert(topic.created.0, Kept { lineage, ..get_kept(&mut reader)? });
         names.insert(topic.created.0, name.clone());
         ledger.topics.push((name, topic));
     }
@@ -58,38 +57,26 @@ fn get_kept(from: &mut Reader<'_>) -> Option<Kept> {
         messages: from.varint()?,
         bytes: from.varint()?,
         oldest: from.varint()?,
+        lineage: Lineage::default(),
     })
 }
 
-/// Makes topics for a snapshot. Only a ledger can make one, so it is asked to, under a name that does not matter.
-struct TopicMaker {
-    name: TopicName,
-    ledger: Ledger,
-}
-
-impl TopicMaker {
-    fn new() -> Option<Self> {
-        Some(Self { name: TopicName::parse("topic").ok()?, ledger: Ledger::new(Limits::default()) })
-    }
-
-    fn topic(&mut self, from: &mut Reader<'_>) -> Option<TopicLedger> {
-        let (created, created_at) = (Offset(from.varint()?), Timestamp(from.varint()?));
-        let (deleted_at, last) = (Offset(from.varint()?), Offset(from.varint()?));
-        let config = Arc::new(get_config(from)?);
-        let topic = self.name.clone();
-        self.ledger.replay(&Record::Created { topic, offset: created, time: created_at, config, deleted_at });
-        let mut topic = self.ledger.topic(&self.name)?.clone();
-        topic.last = last;
-        topic.closed = match from.u8()? {
-            0 => None,
-            1 => Some(ClosedBy { by: None }),
-            2 => Some(ClosedBy { by: Some(get_step(from)?) }),
-            _ => return None,
-        };
-        topic.stream_seq = match from.u8()? {
-            0 => None,
-            _ => Some(from.str()?.into()),
-        };
-        Some(topic)
-    }
+fn get_topic(from: &mut Reader<'_>) -> Option<TopicLedger> {
+    let (created, created_at) = (Offset(from.varint()?), Timestamp(from.varint()?));
+    let (deleted_at, last) = (Offset(from.varint()?), Offset(from.varint()?));
+    let mut topic = TopicLedger::new(Arc::new(get_config(from)?), created, created_at, deleted_at);
+    topic.last = last;
+    topic.n_forks = u32::try_from(from.varint()?).ok()?;
+    topic.hidden = from.u8()? != 0;
+    topic.closed = match from.u8()? {
+        0 => None,
+        1 => Some(ClosedBy { by: None }),
+        2 => Some(ClosedBy { by: Some(get_step(from)?) }),
+        _ => return None,
+    };
+    topic.stream_seq = match from.u8()? {
+        0 => None,
+        _ => Some(from.str()?.into()),
+    };
+    Some(topic)
 }

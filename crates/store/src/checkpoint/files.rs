@@ -32,7 +32,16 @@ pub(crate) fn load(disk: &dyn Disk, head: StoreHead, number: u64) -> io::Result<
 /// Writes a checkpoint and removes those that are not kept any more. Tells how many bytes it has.
 pub(crate) fn store(disk: &dyn Disk, head: StoreHead, number: u64, state: &Captured) -> io::Result<u64> {
     let bytes = state.encode(head, number);
-    replace(disk, &checkpoint_file(number), &bytes)?;
+    match replace(disk, &checkpoint_file(number), &bytes) {
+        // Only a checkpoint lets space be given back, so the older one makes room for it.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            for old in checkpoint_numbers(&disk.list()?).into_iter().skip(1) {
+                disk.remove(&checkpoint_file(old))?;
+            }
+            replace(disk, &checkpoint_file(number), &bytes)?;
+        }
+        written => written?,
+    }
     for old in checkpoint_numbers(&disk.list()?).into_iter().filter(|n| *n <= number).skip(CHECKPOINTS_KEPT) {
         disk.remove(&checkpoint_file(old))?;
     }

@@ -24,6 +24,8 @@ pub(crate) struct Group {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
     pub(crate) topic: u64,
+    /// Whether the topic had been deleted before.
+    pub(crate) hidden: bool,
     pub(crate) at: u32,
     pub(crate) length: u32,
     pub(crate) time: u64,
@@ -31,7 +33,14 @@ pub(crate) struct Place {
 
 /// Which life of each topic a transaction writes to, if the ledger's newest word on it is not enough: it deletes.
 #[derive(Debug)]
-pub(crate) struct Lives(Vec<(TopicName, u64)>);
+pub(crate) struct Lives(Vec<Life>);
+
+#[derive(Debug, Clone)]
+struct Life {
+    name: TopicName,
+    id: u64,
+    hidden: bool,
+}
 
 impl Lives {
     /// The lives before the transaction; none if it deletes nothing.
@@ -39,16 +48,40 @@ impl Lives {
         if !transaction.ops.iter().any(|op| matches!(op, Op::Delete(_))) {
             return None;
         }
-        let names = transaction.ops.iter().map(|op| match op {
-            Op::Create(create) => &create.topic,
-            Op::Append(append) => &append.topic,
-            Op::Delete(delete) => &delete.topic,
-        });
-        Some(Self(names.filter_map(|name| Some((name.clone(), ledger.topic(name)?.created.0))).collect()))
+        let mut lives = Self(Vec::new());
+        for op in &transaction.ops {
+            let name = match op {
+                Op::Create(create) => &create.topic,
+                Op::Append(append) => &append.topic,
+                Op::Delete(delete) => &delete.topic,
+            };
+            // The sources of a deleted fork may go with it, and so may those of a fork that is yet to be created.
+            if let Op::Create(create) = op
+                && let Some(fork) = &create.config.fork
+            {
+                lives.add_chain(&fork.source, ledger);
+            }
+            lives.add_chain(name, ledger);
+        }
+        Some(lives)
     }
 
-    fn of(&self, name: &TopicName) -> u64 {
-        self.0.iter().rev().find(|(known, _)| known == name).map_or(0, |(_, id)| *id)
+    fn add_chain(&mut self, name: &TopicName, ledger: &Ledger) {
+        let mut name = name;
+        while let Some(source) = self.add(name, ledger) {
+            name = source;
+        }
+    }
+
+    /// Adds a topic and tells its source, if it is a fork.
+    fn add<'a>(&mut self, name: &TopicName, ledger: &'a Ledger) -> Option<&'a TopicName> {
+        let topic = ledger.topic(name)?;
+        self.0.push(Life { name: name.clone(), id: topic.created.0, hidden: topic.hidden });
+        topic.config.fork.as_ref().map(|fork| &fork.source)
+    }
+
+    fn of(&self, name: &TopicName) -> Option<&Life> {
+        self.0.iter().rev().find(|life| life.name == *name)
     }
 }
 
@@ -79,7 +112,7 @@ impl Group {
         self.bytes.resize(start + BATCH_HEAD, 0);
         // Most records follow one of the same topic, whose name they share.
         let mut name_before: &str = "";
-        let mut facts = TopicFacts { id: 0, default_type: None };
+        let mut facts = TopicFacts { id: 0, default_type: None, hidden: false };
         for record in &staged {
             let name = record.topic();
             if !std::ptr::eq(name_before, name.as_str()) || lives.is_some() {
@@ -89,7 +122,8 @@ impl Group {
             let at = self.bytes.len();
             put_record(&mut self.bytes, context.salt, record, facts, context.time);
             let length = (self.bytes.len() - at) as u32;
-            self.places.push(Place { topic: facts.id, at: at as u32, length, time: context.time.0 });
+            let (topic, hidden) = (facts.id, facts.hidden);
+            self.places.push(Place { topic, hidden, at: at as u32, length, time: context.time.0 });
         }
         let head = BatchHead {
             length: (self.bytes.len() - start - BATCH_HEAD) as u32,
@@ -106,18 +140,26 @@ fn facts_of<'a>(record: &Record, lives: Option<&mut Lives>, ledger: &'a Ledger) 
     let name = record.topic();
     let topic = ledger.topic(name);
     let newest = topic.map_or(0, |topic| topic.created.0);
-    let id = match lives {
-        None => newest,
+    let (id, hidden) = match lives {
+        None => (newest, false),
         Some(lives) => {
-            if let Record::Created { offset, .. } = record {
-                lives.0.push((name.clone(), offset.0));
+            let before = lives.of(name).map_or((0, false), |life| (life.id, life.hidden));
+            match record {
+                Record::Created { offset, .. } => {
+                    lives.0.push(Life { name: name.clone(), id: offset.0, hidden: false });
+                    (offset.0, false)
+                }
+                Record::Hidden { .. } => {
+                    lives.0.push(Life { name: name.clone(), id: before.0, hidden: true });
+                    before
+                }
+                _ => before,
             }
-            lives.of(name)
         }
     };
     // Another life's type may be another one; then the message's own is written out.
     let default_type = topic.filter(|_| id == newest).map(|topic| &topic.config.content_type);
-    TopicFacts { id, default_type }
+    TopicFacts { id, default_type, hidden }
 }
 
 /// What all batches of a group share.

@@ -117,6 +117,8 @@ impl CommitThread {
                 let (topic, size) = match record {
                     Record::Message(message) => (place.topic, message.size() as u32),
                     Record::Closed { .. } => (place.topic, 0),
+                    // Readers were told when it was hidden.
+                    Record::Deleted { .. } if place.hidden => continue,
                     Record::Deleted { .. } | Record::Hidden { .. } => (DELETIONS, 0),
                     Record::Created { .. } | Record::Producer { .. } | Record::StreamSeq { .. } => continue,
                 };

@@ -68,10 +68,19 @@ pub(crate) fn read_all(file: &dyn File) -> io::Result<Vec<u8>> {
 /// Writes a whole file so that the name holds either what it held before or all of this, also after a crash.
 pub(crate) fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = format!("{name}{TEMPORARY}");
-    let file = disk.create(&temporary)?;
+    let written = write_as(disk, &temporary, name, bytes);
+    if written.is_err() {
+        // On a full disk every byte counts; if it cannot be removed now, opening will do it.
+        disk.remove(&temporary).ok();
+    }
+    written
+}
+
+fn write_as(disk: &dyn Disk, temporary: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let file = disk.create(temporary)?;
     file.write_at(bytes, 0)?;
     file.sync()?;
-    disk.rename(&temporary, name)?;
+    disk.rename(temporary, name)?;
     disk.sync_names()
 }
 

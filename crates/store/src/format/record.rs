@@ -64,6 +64,8 @@ pub(crate) struct TopicFacts<'a> {
     pub(crate) id: u64,
     /// The type that a message need not spell out.
     pub(crate) default_type: Option<&'a ContentType>,
+    /// Whether it had been deleted before, and was only kept for its forks.
+    pub(crate) hidden: bool,
 }
 
 /// Appends a record, checksum included.
@@ -89,7 +91,11 @@ pub(crate) fn put_record(out: &mut Vec<u8>, salt: u32, record: &Record, topic: T
             out.push(1);
             put_step(out, step);
         }
-        Record::Deleted { topic, .. } | Record::Hidden { topic, .. } => put_str(out, topic.as_str()),
+        Record::Deleted { topic: name, .. } => {
+            put_str(out, name.as_str());
+            out.push(u8::from(topic.hidden));
+        }
+        Record::Hidden { topic: name, .. } => put_str(out, name.as_str()),
     }
     let length = (out.len() - start - RECORD_HEAD) as u32;
     out[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
@@ -193,7 +199,17 @@ impl<'a> RawRecord<'a> {
         u32::try_from(rest.rest().len() + headers + MESSAGE_OVERHEAD_BYTES).ok()
     }
 
-    /// The name in a Created or Deleted record.
+    /// Whether readers are told by it that a topic is gone: by its first deletion, if it is kept for forks.
+    pub(crate) fn tells_of_deletion(&self) -> bool {
+        let mut rest = self.rest;
+        match self.kind {
+            RecordKind::Hidden => true,
+            RecordKind::Deleted => rest.str().is_some() && rest.u8() == Some(0),
+            _ => false,
+        }
+    }
+
+    /// The name in a Created, Hidden or Deleted record.
     pub(crate) fn name(&self) -> Option<TopicName> {
         let mut rest = self.rest;
         match self.kind {
@@ -269,12 +285,19 @@ impl<'a> RawRecord<'a> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use quintet_core::engine::transaction::Retention;
+    use quintet_core::engine::transaction::{Fork, Retention};
     use std::time::Duration;
 
     fn config() -> TopicConfig {
         let retention = Retention { age: Some(Duration::from_secs(3)), count: Some(0), bytes: Some(u64::MAX - 1) };
-        TopicConfig { ttl: Some(Duration::from_millis(1)), fixed_type: true, retention, ..text() }
+        let fork = Some(Fork {
+            source: TopicName::parse("a").unwrap(),
+            source_created: Offset(3),
+            through: Offset(200),
+            sub_offset: 4,
+            anchor: Offset(199),
+        });
+        TopicConfig { ttl: Some(Duration::from_millis(1)), fixed_type: true, retention, fork, ..text() }
     }
 
     fn text() -> TopicConfig {
@@ -284,7 +307,7 @@ mod tests {
     /// Writes a record, reads it back, and finds every flipped bit.
     fn check(record: &Record, time: u64) {
         let default_type = &text().content_type;
-        let facts = TopicFacts { id: 7, default_type: Some(default_type) };
+        let facts = TopicFacts { id: 7, default_type: Some(default_type), hidden: false };
         let mut bytes = Vec::new();
         put_record(&mut bytes, 5, record, facts, Timestamp(time));
         let raw = RawRecord::parse(&bytes, 5).unwrap();
@@ -318,6 +341,7 @@ mod tests {
         check(&Record::StreamSeq { topic: topic.clone(), offset, value: "0001".into() }, 9);
         check(&Record::Closed { topic: topic.clone(), offset, by: None }, 9);
         check(&Record::Closed { topic: topic.clone(), offset, by: Some(step) }, 9);
+        check(&Record::Hidden { topic: topic.clone(), offset }, 9);
         check(&Record::Deleted { topic, offset }, 9);
     }
 

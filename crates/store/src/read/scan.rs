@@ -8,7 +8,6 @@ use quintet_core::cursor::Offset;
 use quintet_core::engine::transaction::{Record, TopicConfig};
 use quintet_core::engine::{ScanPage, ScanRequest};
 use quintet_core::error::{Error, Kind, Result};
-use quintet_core::message::ContentType;
 use quintet_core::name::TopicName;
 
 use crate::format::record::{RawRecord, RecordKind};
@@ -33,7 +32,6 @@ pub(crate) fn scan(shared: &Shared, request: &ScanRequest) -> Result<ScanPage> {
         shared,
         request,
         wanted: OffsetMap::default(),
-        nobody: TopicConfig::open(ContentType::octet_stream()),
         page: ScanPage::default(),
         bytes: 0,
         at: request.after.0,
@@ -51,7 +49,7 @@ pub(crate) fn scan(shared: &Shared, request: &ScanRequest) -> Result<ScanPage> {
         }
     }
     let mut page = scanning.page;
-    let gaps = shared.topics.lock().trimmed_between(request.after.0, scanning.at);
+    let gaps = shared.topics.lock().trimmed_behind(request.after.0, scanning.at);
     page.gaps = gaps.into_iter().filter(|(name, _)| (request.wanted)(name)).map(|(n, t)| (n, Offset(t))).collect();
     page.through = Offset(scanning.at);
     Ok(page)
@@ -90,7 +88,6 @@ struct Scanning<'a> {
     request: &'a ScanRequest,
     /// What is known of the topics that were met: none if they are not wanted, or gone.
     wanted: OffsetMap<Option<WantedTopic>>,
-    nobody: TopicConfig,
     page: ScanPage,
     bytes: usize,
     /// Everything up to here was seen.
@@ -187,12 +184,13 @@ impl Scanning<'_> {
         if let Some(known) = self.wanted.get(&topic) {
             return known.is_some();
         }
-        let found = self.shared.topics.lock().get(topic).map(|entry| WantedTopic {
-            name: entry.name.clone(),
-            config: Arc::clone(&entry.config),
-            trimmed_through: entry.trimmed_through,
-            seen: self.request.after.0.max(entry.trimmed_through),
-        });
+        let found =
+            self.shared.topics.lock().get(topic).filter(|entry| !entry.lineage.hidden).map(|entry| WantedTopic {
+                name: entry.name.clone(),
+                config: Arc::clone(&entry.config),
+                trimmed_through: entry.trimmed_through,
+                seen: self.request.after.0.max(entry.trimmed_through).max(entry.lineage.through),
+            });
         let found = found.filter(|topic| (self.request.wanted)(&topic.name));
         let wanted = found.is_some();
         self.wanted.insert(topic, found);
@@ -208,7 +206,8 @@ impl Scanning<'_> {
     fn take(&mut self, topic: u64, raw: &RawRecord<'_>, source: Option<&bytes::Bytes>) -> Result<bool> {
         let record = if matches!(raw.kind, RecordKind::Deleted | RecordKind::Hidden) {
             let name = raw.name().filter(|name| (self.request.wanted)(name));
-            name.and_then(|name| raw.decode(&name, &self.nobody, |_| bytes::Bytes::new()))
+            // Whether it is kept for forks is nothing to readers.
+            name.map(|topic| Record::Deleted { topic, offset: Offset(raw.offset) })
         } else {
             let topic = self.wanted.get(&topic).and_then(Option::as_ref);
             topic.and_then(|topic| raw.decode(&topic.name, &topic.config, |payload| keep(payload, source)))

@@ -12,6 +12,7 @@ use quintet_core::name::TopicName;
 
 use crate::format::record::RawRecord;
 use crate::index::Entry;
+use crate::lineage::Stretch;
 use crate::read::fetch::{Fetched, fetch, keep};
 use crate::segments::segment::Segment;
 use crate::shared::Shared;
@@ -54,7 +55,8 @@ struct Reading<'a> {
     shared: &'a Shared,
     request: &'a ReadRequest,
     name: TopicName,
-    config: Arc<TopicConfig>,
+    /// Whose messages it consists of, the oldest first, and how those topics are set up.
+    stretches: Vec<(Stretch, Arc<TopicConfig>)>,
     /// The topic's last message when the reading began.
     last: u64,
     trimmed_through: u64,
@@ -73,10 +75,14 @@ impl<'a> Reading<'a> {
             shared,
             request,
             name: entry.name.clone(),
-            config: Arc::clone(&entry.config),
+            stretches: topics
+                .stretches(request.created.0)
+                .into_iter()
+                .filter_map(|stretch| Some((stretch, Arc::clone(&topics.get(stretch.topic)?.config))))
+                .collect(),
             last: entry.last,
             trimmed_through: entry.trimmed_through,
-            at: request.after.0.max(entry.trimmed_through).max(request.created.0),
+            at: request.after.0.max(entry.trimmed_through),
             messages: Vec::new(),
             bytes: 0,
             full: false,
@@ -84,16 +90,14 @@ impl<'a> Reading<'a> {
     }
 
     fn run(mut self) -> Result<ReadPage, Stop> {
-        let segments = self.shared.segments.all();
-        let first = segments.partition_point(|segment| segment.end() <= self.at);
-        for segment in &segments[first..] {
-            if segment.base() > self.last || self.full {
+        for (stretch, config) in std::mem::take(&mut self.stretches) {
+            self.at = self.at.max(stretch.after);
+            self.read_stretch(stretch, &config)?;
+            if self.full {
                 break;
             }
-            match self.read_segment(segment) {
-                // What was read before the damage is good; the next page begins with the damage and says so.
-                Err(Stop::Damaged(_)) if !self.messages.is_empty() => self.full = true,
-                other => other?,
+            if stretch.to <= self.last {
+                self.at = self.at.max(stretch.to);
             }
         }
         if !self.full && self.at < self.last {
@@ -118,15 +122,31 @@ impl<'a> Reading<'a> {
         Ok(ReadPage { complete: !self.full, messages: self.messages, trimmed_through: Offset(self.trimmed_through) })
     }
 
-    fn read_segment(&mut self, segment: &Segment) -> Result<(), Stop> {
+    fn read_stretch(&mut self, stretch: Stretch, config: &TopicConfig) -> Result<(), Stop> {
+        let segments = self.shared.segments.all();
+        let from = self.at.max(stretch.topic);
+        let first = segments.partition_point(|segment| segment.end() <= from);
+        for segment in &segments[first..] {
+            if segment.base() > self.last.min(stretch.to) || self.full {
+                break;
+            }
+            match self.read_segment(segment, stretch, config) {
+                // What was read before the damage is good; the next page begins with the damage and says so.
+                Err(Stop::Damaged(_)) if !self.messages.is_empty() => self.full = true,
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    fn read_segment(&mut self, segment: &Segment, stretch: Stretch, config: &TopicConfig) -> Result<(), Stop> {
         while !self.full {
             let count_max = ENTRIES_MAX.min((self.request.messages.max(1) - self.messages.len()).saturating_add(1));
-            let created = self.request.created.0;
-            let entries = self.shared.segments.entries_after(segment, created, self.at, count_max)?;
+            let entries = self.shared.segments.entries_after(segment, stretch.topic, self.at, count_max)?;
             let n = entries.len();
-            let wanted = self.wanted(entries);
+            let wanted = self.wanted(entries, self.last.min(stretch.to));
             let Some(last) = wanted.last() else { return Ok(()) };
-            self.fetch(segment, &wanted)?;
+            self.fetch(segment, &wanted, config)?;
             if !self.full {
                 self.at = self.at.max(last.offset);
             }
@@ -139,7 +159,7 @@ impl<'a> Reading<'a> {
 
     /// Leaves out what is not visible yet, no message, or more than fits; the first that does not fit is kept, so that
     /// it is seen that there is more.
-    fn wanted(&self, entries: Vec<Entry>) -> Vec<Entry> {
+    fn wanted(&self, entries: Vec<Entry>, through: u64) -> Vec<Entry> {
         let mut bytes = self.bytes;
         let mut over = false;
         let fits = |entry: &Entry| {
@@ -149,16 +169,16 @@ impl<'a> Reading<'a> {
             over = bytes > self.request.bytes.saturating_mul(2).saturating_add(1 << 16);
             fits
         };
-        let visible = entries.into_iter().take_while(|entry| entry.offset <= self.last);
+        let visible = entries.into_iter().take_while(|entry| entry.offset <= through);
         visible.take_while(fits).collect()
     }
 
-    fn fetch(&mut self, segment: &Segment, entries: &[Entry]) -> Result<(), Stop> {
+    fn fetch(&mut self, segment: &Segment, entries: &[Entry], config: &TopicConfig) -> Result<(), Stop> {
         let handle = self.shared.segments.handle(segment)?;
         let mut stop = None;
         fetch(&*handle.data, self.shared.head.salt, entries, |entry, fetched| {
             let taken = match fetched {
-                Fetched::Intact { record, source } => self.take(&record, source),
+                Fetched::Intact { record, source } => self.take(&record, config, source),
                 Fetched::Damaged => Err(damaged(&self.name, entry.offset, entry.offset, segment)),
             };
             match taken {
@@ -173,8 +193,8 @@ impl<'a> Reading<'a> {
     }
 
     /// Takes a message into the page; false if the page is full.
-    fn take(&mut self, raw: &RawRecord<'_>, source: Option<&bytes::Bytes>) -> Result<bool> {
-        let record = raw.decode(&self.name, &self.config, |payload| keep(payload, source));
+    fn take(&mut self, raw: &RawRecord<'_>, config: &TopicConfig, source: Option<&bytes::Bytes>) -> Result<bool> {
+        let record = raw.decode(&self.name, config, |payload| keep(payload, source));
         let Some(Record::Message(message)) = record else {
             self.at = raw.offset;
             return Ok(true);

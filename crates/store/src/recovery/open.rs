@@ -62,9 +62,7 @@ pub(crate) fn open_log(disk: &dyn Disk, limits: Limits) -> Result<Opened> {
         let detail = "no checkpoint is intact and the log does not begin at its beginning; run `quintet store repair`";
         return Err(Error::new(Kind::StorageDamaged, detail));
     }
-    let persisted =
-        |(state, _): &(Captured, u64)| Persisted { committed: state.committed, kept: Arc::new(state.kept.clone()) };
-    let checkpoint = state.as_ref().map(persisted);
+    let checkpoint = state.as_ref().map(|(state, _)| Persisted::new(state));
     let (state, checkpoint_bytes) = state.unwrap_or_default();
     let mut opening = Opening {
         disk,
@@ -83,6 +81,7 @@ pub(crate) fn open_log(disk: &dyn Disk, limits: Limits) -> Result<Opened> {
     for (i, file) in files.iter().enumerate() {
         opening.add_segment(file, files.get(i + 1)).map_err(open_error)?;
     }
+    opening.opened.replay.finish();
     opening.finish().map_err(open_error)?;
     Ok(opening.opened)
 }

@@ -40,6 +40,7 @@ impl Replay {
                 messages: kept.messages,
                 bytes: kept.bytes,
                 oldest: kept.oldest,
+                lineage: kept.lineage,
             };
             topics.insert(topic.created.0, entry);
         }
@@ -54,6 +55,11 @@ impl Replay {
             return true;
         }
         self.committed = raw.offset;
+        if raw.kind == RecordKind::Message {
+            // Of messages only the last of each topic matters to the ledger; [`Self::finish`] tells it.
+            let size = u64::from(raw.message_size().unwrap_or_default());
+            return self.topics.count_message(raw.topic, raw.offset, raw.time, size);
+        }
         let known = match raw.kind {
             RecordKind::Created | RecordKind::Deleted | RecordKind::Hidden => {
                 raw.name().map(|name| (name, Arc::clone(&self.no_config)))
@@ -75,18 +81,28 @@ impl Replay {
     /// A broken message seems to have been this topic's. If it was the last one, readers and the next message have to
     /// learn that it was there.
     pub(crate) fn suspect(&mut self, topic: u64, offset: u64) {
-        let Some(entry) = self.topics.get(topic).filter(|entry| entry.last < offset) else { return };
-        let message = Message {
-            topic: entry.name.clone(),
-            offset: Offset(offset),
-            previous: Offset(entry.last),
-            time: Timestamp(entry.oldest),
-            content_type: entry.config.content_type.clone(),
-            headers: Headers::none(),
-            payload: Bytes::new(),
-        };
-        let record = Record::Message(Arc::new(message));
-        self.topics.apply(topic, &record);
-        self.ledger.replay(&record);
+        if self.topics.get(topic).is_some_and(|entry| entry.last < offset) {
+            self.topics.count_message(topic, offset, u64::MAX, 0);
+        }
+    }
+
+    /// Tells the ledger of the last message of each topic.
+    pub(crate) fn finish(&mut self) {
+        self.ledger.skip_to(Offset(self.committed));
+        for (_, entry) in self.topics.iter() {
+            if self.ledger.topic(&entry.name).is_none_or(|topic| topic.last.0 >= entry.last) {
+                continue;
+            }
+            let message = Message {
+                topic: entry.name.clone(),
+                offset: Offset(entry.last),
+                previous: Offset::ZERO,
+                time: Timestamp::default(),
+                content_type: entry.config.content_type.clone(),
+                headers: Headers::none(),
+                payload: Bytes::new(),
+            };
+            self.ledger.replay(&Record::Message(Arc::new(message)));
+        }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) fn index_entry(record: &RawRecord<'_>, position: u32) -> Option<(u64,
     let entry = Entry { offset: record.offset, time: record.time, position, length: record.length, size };
     match record.kind {
         RecordKind::Message | RecordKind::Closed => Some((record.topic, entry)),
-        RecordKind::Deleted | RecordKind::Hidden => Some((DELETIONS, entry)),
+        RecordKind::Deleted | RecordKind::Hidden => record.tells_of_deletion().then_some((DELETIONS, entry)),
         RecordKind::Created | RecordKind::Producer | RecordKind::StreamSeq => None,
     }
 }

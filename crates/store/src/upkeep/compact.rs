@@ -51,9 +51,12 @@ fn write(shared: &Shared, persisted: &Persisted, old: &[Arc<Segment>]) -> io::Re
     let mut output = Output::create(disk, &head, shared.head.salt)?;
     let mut index = MemoryIndex::default();
     for segment in old {
-        if !copy(shared, persisted, segment, &mut output, &mut index)? {
-            output.abandon(disk)?;
-            return Ok(None);
+        match copy(shared, persisted, segment, &mut output, &mut index) {
+            Ok(true) => {}
+            other => {
+                output.abandon(disk)?;
+                return other.map(|_| None);
+            }
         }
     }
     let (length, batches) = output.finish(disk)?;

@@ -74,8 +74,10 @@ impl Output {
 
     /// Makes the segment durable under its own name. Tells its length and the places of its batches.
     pub(crate) fn finish(mut self, disk: &dyn Disk) -> io::Result<(u64, Vec<(u64, u32)>)> {
-        self.end_batch()?;
-        self.file.sync()?;
+        if let Err(error) = self.end_batch().and_then(|()| self.file.sync()) {
+            self.abandon(disk)?;
+            return Err(error);
+        }
         let name = self.head.key.file();
         disk.rename(&temporary(&self.head), &name)?;
         if let Err(error) = disk.sync_names() {
@@ -86,7 +88,7 @@ impl Output {
         Ok((self.at, self.batches))
     }
 
-    /// Gives up.
+    /// Gives up, and leaves nothing behind.
     pub(crate) fn abandon(self, disk: &dyn Disk) -> io::Result<()> {
         disk.remove(&temporary(&self.head))
     }

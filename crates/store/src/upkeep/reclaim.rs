@@ -4,8 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::checkpoint::content::Kept;
+use crate::checkpoint::content::{Captured, Kept};
 use crate::index::{DELETIONS, OffsetMap};
+use crate::lineage::Pins;
 use crate::segments::segment::{Segment, Usage};
 use crate::segments::set::Index;
 use crate::shared::Shared;
@@ -19,14 +20,24 @@ const COUNT_TURN_MAX: usize = 32;
 pub(crate) struct Persisted {
     pub(crate) committed: u64,
     pub(crate) kept: Arc<OffsetMap<Kept>>,
+    pins: Arc<Pins>,
 }
 
 impl Persisted {
+    pub(crate) fn new(state: &Captured) -> Self {
+        let lineage_of = |id| state.kept.get(&id).map(|kept| kept.lineage);
+        let mut pins = Pins::default();
+        let forks = state.kept.iter().filter(|(_, kept)| kept.lineage.source.is_some() && !kept.lineage.hidden);
+        forks.for_each(|(id, kept)| pins.add(*id, kept.trimmed_through, lineage_of));
+        Self { committed: state.committed, kept: Arc::new(state.kept.clone()), pins: Arc::new(pins) }
+    }
+
     /// Whether a record of a topic may still be asked for, also after a crash.
     pub(crate) fn is_live(&self, topic: u64, offset: u64) -> bool {
         topic > self.committed
             || offset > self.committed
-            || self.kept.get(&topic).is_some_and(|kept| offset > kept.trimmed_through)
+            || self.kept.get(&topic).is_some_and(|kept| !kept.lineage.hidden && offset > kept.trimmed_through)
+            || self.pins.hold(topic, offset)
     }
 }
 
@@ -41,9 +52,10 @@ pub(crate) fn count(shared: &Shared) -> io::Result<()> {
         }
     }
     let stale = segments.iter().filter(|s| s.is_sealed() && s.is_indexed() && s.stale.load(Ordering::Relaxed));
+    let pins = shared.topics.lock().pins();
     for segment in stale.take(COUNT_TURN_MAX) {
         segment.stale.store(false, Ordering::Relaxed);
-        let usage = usage(shared, segment, |topic, offset| shared.topics.lock().is_live(topic, offset))?;
+        let usage = usage(shared, segment, &pins, |topic, offset| shared.topics.lock().is_live(topic, offset))?;
         segment.stale.fetch_or(!usage.counted, Ordering::Relaxed);
         *segment.usage.lock() = usage;
     }
@@ -51,7 +63,13 @@ pub(crate) fn count(shared: &Shared) -> io::Result<()> {
 }
 
 /// What of a segment's records readers may still ask for.
-pub(crate) fn usage(shared: &Shared, segment: &Segment, is_live: impl Fn(u64, u64) -> bool) -> io::Result<Usage> {
+pub(crate) fn usage(
+    shared: &Shared,
+    segment: &Segment,
+    pins: &Pins,
+    is_own: impl Fn(u64, u64) -> bool,
+) -> io::Result<Usage> {
+    let is_live = |topic, offset| is_own(topic, offset) || pins.hold(topic, offset);
     shared.segments.with_index(segment, |index| {
         // What is not in a file yet is counted another time.
         let Index::File(index) = index else { return Ok(Usage::default()) };
@@ -59,12 +77,18 @@ pub(crate) fn usage(shared: &Shared, segment: &Segment, is_live: impl Fn(u64, u6
         for chunk in index.chunks() {
             let chunk = chunk?;
             usage.all_bytes += chunk.bytes;
-            if chunk.topic == DELETIONS || !is_live(chunk.topic, chunk.last) {
+            if chunk.topic == DELETIONS {
                 continue;
             }
-            if is_live(chunk.topic, chunk.first) {
-                usage.live_bytes += chunk.bytes;
-                continue;
+            // Without forks, everything behind a live record lives too.
+            if !pins.concern(chunk.topic) {
+                if is_live(chunk.topic, chunk.first) {
+                    usage.live_bytes += chunk.bytes;
+                    continue;
+                }
+                if !is_live(chunk.topic, chunk.last) {
+                    continue;
+                }
             }
             let entries = index.entries(&chunk)?;
             let kept = entries.iter().filter(|entry| is_live(chunk.topic, entry.offset));
@@ -94,7 +118,7 @@ pub(crate) fn give_back(shared: &Shared, persisted: &Persisted, segment_bytes: u
     for segment in shared.segments.all().iter() {
         let candidate = is_wasteful(shared, segment) && segment.is_indexed() && segment.end() <= persisted.committed;
         let live = match candidate {
-            true => Some(usage(shared, segment, |topic, offset| persisted.is_live(topic, offset))?),
+            true => Some(usage(shared, segment, &persisted.pins, |topic, offset| persisted.is_live(topic, offset))?),
             false => None,
         };
         let live = live.filter(|usage| usage.is_wasteful()).map(|usage| usage.live_bytes);

@@ -7,6 +7,7 @@ use quintet_core::engine::Trimmed;
 use quintet_core::engine::transaction::Retention;
 
 use crate::index::Entry;
+use crate::lineage::Stretch;
 use crate::shared::Shared;
 use crate::topics::Trim;
 
@@ -35,52 +36,60 @@ pub(crate) fn trim_all(shared: &Shared, now: u64) -> bool {
 }
 
 fn trim_topic(shared: &Shared, id: u64, now: u64) -> io::Result<bool> {
-    let Some(found) = shared.topics.lock().get(id).cloned() else { return Ok(false) };
+    let (found, stretches) = {
+        let topics = shared.topics.lock();
+        let Some(found) = topics.get(id).cloned() else { return Ok(false) };
+        (found, topics.stretches(id))
+    };
     let mut trimming = Trimming {
         retention: found.config.retention,
         now,
         messages: found.messages,
         bytes: found.bytes,
         trim: Trim { through: found.trimmed_through, messages: 0, bytes: 0, oldest: found.oldest },
+        n_left: TURN_MESSAGES_MAX,
     };
-    let mut n_left = TURN_MESSAGES_MAX;
-    let segments = shared.segments.all();
-    let first = segments.partition_point(|segment| segment.end() <= found.trimmed_through.max(id));
-    'segments: for segment in &segments[first..] {
-        if segment.base() > found.last {
+    for stretch in stretches {
+        let own = stretch.topic == id;
+        let stretch = Stretch { to: stretch.to.min(found.last), ..stretch };
+        if !trim_stretch(shared, stretch, own, &mut trimming)? {
             break;
         }
-        loop {
-            let after = trimming.trim.through.max(id);
-            let entries = shared.segments.entries_after(segment, id, after, n_left.min(512))?;
-            let n = entries.len();
-            for entry in entries.iter().filter(|entry| entry.is_message() && entry.offset <= found.last) {
-                if n_left == 0 || !trimming.step(entry) {
-                    break 'segments;
-                }
-                n_left -= 1;
-            }
-            if n < 512 || n_left == 0 {
-                break;
-            }
-        }
-        if n_left == 0 {
-            break;
-        }
-    }
-    if trimming.trim.messages == 0 {
-        // Only the time of the oldest message had to be corrected.
-        shared.topics.lock().trim(id, trimming.trim);
-        return Ok(false);
     }
     let trim = trimming.trim;
-    // The observer hears of it in one piece with the change, so that it never reads of a trim before it is told of one.
-    if shared.topics.lock().trim(id, trim) {
+    // The observer is told behind the change: whoever it tells and then reads finds it done.
+    let told = shared.topics.lock().trim(id, trim) && trim.through > found.trimmed_through;
+    if told {
         let trimmed = Trimmed { through: Offset(trim.through), messages: trim.messages, bytes: trim.bytes };
         shared.tell(|observer| observer.trimmed(&found.name, trimmed));
     }
-    Ok(n_left == 0)
+    Ok(trimming.n_left == 0)
 }
+
+/// Takes messages off the front; false if one stays, or it is enough for now.
+fn trim_stretch(shared: &Shared, stretch: Stretch, own: bool, trimming: &mut Trimming) -> io::Result<bool> {
+    let segments = shared.segments.all();
+    let first = segments.partition_point(|segment| segment.end() <= stretch.after.max(trimming.trim.through));
+    for segment in segments[first..].iter().take_while(|segment| segment.base() <= stretch.to) {
+        loop {
+            let after = stretch.after.max(trimming.trim.through);
+            let entries = shared.segments.entries_after(segment, stretch.topic, after, ENTRIES_MAX)?;
+            for entry in entries.iter().filter(|entry| entry.is_message() && entry.offset <= stretch.to) {
+                if trimming.n_left == 0 || !trimming.step(entry, own) {
+                    return Ok(false);
+                }
+                trimming.n_left -= 1;
+            }
+            if entries.len() < ENTRIES_MAX || entries.last().is_some_and(|entry| entry.offset > stretch.to) {
+                break;
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Entries looked up at once.
+const ENTRIES_MAX: usize = 512;
 
 struct Trimming {
     retention: Retention,
@@ -88,11 +97,12 @@ struct Trimming {
     messages: u64,
     bytes: u64,
     trim: Trim,
+    n_left: usize,
 }
 
 impl Trimming {
     /// Takes the oldest message off if it has to go; false if it stays.
-    fn step(&mut self, entry: &Entry) -> bool {
+    fn step(&mut self, entry: &Entry, own: bool) -> bool {
         let age = self.retention.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         let goes = self.retention.count.is_some_and(|count| self.messages > count)
             || self.retention.bytes.is_some_and(|bytes| self.bytes > bytes)
@@ -101,12 +111,15 @@ impl Trimming {
         if !goes {
             return false;
         }
-        let size = u64::from(entry.size);
-        self.messages = self.messages.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(size);
         self.trim.through = entry.offset;
-        self.trim.messages += 1;
-        self.trim.bytes += size;
+        // What a fork inherits does not count.
+        if own {
+            let size = u64::from(entry.size);
+            self.messages = self.messages.saturating_sub(1);
+            self.bytes = self.bytes.saturating_sub(size);
+            self.trim.messages += 1;
+            self.trim.bytes += size;
+        }
         true
     }
 }

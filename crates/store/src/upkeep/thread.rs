@@ -138,7 +138,7 @@ impl Upkeep {
         self.number = number;
         self.checkpoint_bytes = bytes;
         self.log_bytes = state.log_bytes;
-        let newest = Persisted { committed: state.committed, kept: Arc::new(state.kept.clone()) };
+        let newest = Persisted::new(state);
         self.older = self.newest.replace(newest);
         Ok(())
     }

@@ -11,9 +11,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::error::{Error, Kind, Result};
-use crate::limits::Limits;
+use crate::limits::{Limits, REQUESTS_BYTES_MAX};
 use crate::name::TopicName;
-use crate::patterns::request_response::desk::{Desk, Notice, Patience, REQUEST_BYTES_MAX, Submission};
+use crate::patterns::request_response::desk::{Desk, Notice, Patience, Submission};
 use crate::patterns::request_response::kept::Flight;
 use crate::patterns::request_response::request::{Request, RequestId, overloaded};
 use crate::randomness::Randomness;
@@ -90,7 +90,7 @@ impl Services {
     /// Room for a kept request while its caller waits.
     pub(super) fn make_room(self: &Arc<Self>, bytes: usize) -> Result<Room> {
         let room = Room { services: Arc::clone(self), bytes };
-        if self.kept_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes > REQUEST_BYTES_MAX {
+        if self.kept_bytes.fetch_add(bytes, Ordering::AcqRel) + bytes > REQUESTS_BYTES_MAX {
             return Err(overloaded());
         }
         Ok(room)

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::error::{Error, Kind, Result};
-use crate::limits::Limits;
+use crate::limits::{Limits, REQUESTS_BYTES_MAX};
 use crate::name::{ServiceName, TopicName};
 use crate::patterns::request_response::desk::seat::Seat;
 use crate::patterns::request_response::request::{
@@ -34,8 +34,6 @@ use crate::patterns::request_response::request::{
 pub(super) const ATTENDED: Duration = Duration::from_secs(30);
 /// A claimed request that may be retried goes to another claim when nothing was heard of it for so long.
 pub(super) const CLAIM_LEASE: Duration = Duration::from_secs(30);
-/// Bytes of all requests that wait or are being served.
-pub(super) const REQUEST_BYTES_MAX: usize = 256 << 20;
 /// What can be told of one request before its caller listens: that it was lost, and how it ended.
 const NOTICES_MAX: usize = 2;
 
@@ -175,7 +173,7 @@ impl Desk {
             _ => {}
         }
         let size = submission.request.size();
-        if self.requests.len() >= self.limits.requests || self.bytes + size > REQUEST_BYTES_MAX {
+        if self.requests.len() >= self.limits.requests || self.bytes + size > REQUESTS_BYTES_MAX {
             return Err(overloaded());
         }
         let service = self.services.entry(name.clone()).or_default();
