@@ -9,7 +9,8 @@ set -euo pipefail
 run="$$-$(date +%s)"
 work=$(mktemp -d)
 in_background=()
-pid= # of what was started last
+pid=     # of what was started last
+own_hub= # the pid of the hub, if it is this run's own
 
 fail() {
   echo "failed: $*" >&2
@@ -89,12 +90,24 @@ same() {
 start_hub() {
   if [ -z "${QUINTET_URL:-}" ]; then
     command -v quintet >/dev/null || fail "there is no quintet in PATH; build it with cargo build --release -p quintet"
-    background hub quintet serve --listen 127.0.0.1:0 --data-dir "$work/data"
-    eventually 20 "the hub starts" hub_listens "$pid"
+    serve 127.0.0.1:0
     QUINTET_URL=$(sed -n 's/^listening on //p' "$work/hub.out" | head -n 1)
   fi
   export QUINTET_URL
   eventually 20 "the hub at $QUINTET_URL answers" hub_is_healthy
+}
+
+serve() {
+  background hub quintet serve --listen "$1" --data-dir "$work/data"
+  own_hub=$pid
+  eventually 20 "the hub starts" hub_listens "$pid"
+}
+
+# Ends the hub, and starts it again with what it had. One that others use, too, is left alone.
+restart_hub() {
+  [ -n "$own_hub" ] || return 0
+  end "$own_hub"
+  serve "${QUINTET_URL#http://}"
 }
 
 hub_listens() {

@@ -24,8 +24,10 @@ function connect() {
       if (++seen >= Number(count)) socket.close(1000)
     }
   }
-  socket.onerror = () => {} // it is closed, too
-  socket.onclose = ({ code, reason }) => {
+  let ended = false
+  const end = ({ code = 1006, reason }) => {
+    if (ended) return
+    ended = true
     if (seen >= Number(count) || (code === 1000 && reason === 'closed')) return // enough, or no more will come
     if (code === 4416) {
       // What was missed is no longer kept. The hub says so, and where what is left begins.
@@ -39,6 +41,8 @@ function connect() {
     setTimeout(connect, pause * (0.5 + Math.random()))
     pause = Math.min(pause * 2, 5_000)
   }
+  socket.onclose = end
+  socket.onerror = end // Node 20 tells of a refused connection by this event alone
 }
 
 function restore() {

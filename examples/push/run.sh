@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the example, with a tick every 50 ms, and checks what comes of it: one client stays, one comes and goes.
+# Runs the example, with a tick every 50 ms, and checks what comes of it: one client stays, one comes and goes,
+# and the hub is restarted under all of them.
 set -euo pipefail
 cd "$(dirname "$0")"
 . ../lib.sh
@@ -25,6 +26,8 @@ until [ "$rounds" -eq $((total / 10)) ]; do
   ends 20 'the visitor' "$pid"
   cat "$work/round.out" >>"$work/visitor"
   rounds=$((rounds + 1))
+  # All have to reconnect and resume, and the ticker to send what was not acknowledged.
+  if [ "$rounds" -eq 3 ]; then restart_hub; fi
 done
 ends 30 'the ticker' "$ticker"
 for client in "$stays" "$cli" "$sse"; do ends 20 'a client' "$client"; done

@@ -24,12 +24,16 @@ function connect() {
     if (frame.error) fail(`${frame.error.title}: ${frame.error.detail}`)
     if (frame.ok) acknowledged(frame.id)
   }
-  socket.onerror = () => {} // it is closed, too
-  socket.onclose = ({ code, reason }) => {
+  let ended = false
+  const end = ({ code = 1006, reason }) => {
+    if (ended) return
+    ended = true
     if (isFinal(code)) fail(`${code} ${reason}`)
     setTimeout(connect, pause * (0.5 + Math.random()))
     pause = Math.min(pause * 2, 5_000)
   }
+  socket.onclose = end
+  socket.onerror = end // Node 20 tells of a refused connection by this event alone
 }
 
 function tick() {

@@ -175,7 +175,7 @@ async fn what_is_typed_wrong_is_told() {
     refused(&cli::run(&hub, &["sub", "a/#", "--via", "sse"]).await, 2, &["filter", "ws"]);
     refused(&cli::run(&hub, &["pub", "t", "--json", "{"]).await, 2, &["JSON"]);
     refused(&cli::run(&hub, &["pub", "a//b", "x"]).await, 4, &["bad-name"]);
-    refused(&cli::run(&hub, &["pub", "t", "--file", "nowhere"]).await, 1, &["nowhere"]);
+    refused(&cli::run(&hub, &["pub", "t", "--file", "nowhere"]).await, 2, &["nowhere"]);
     let help = cli::run(&hub, &["--help"]).await.expect_success();
     assert!(["serve", "pub", "sub", "request", "respond", "topics"].iter().all(|name| help.contains(name)), "{help}");
     assert!(cli::run(&hub, &["--version"]).await.expect_success().starts_with("quintet "));
@@ -232,13 +232,14 @@ async fn two_hubs_do_not_share_a_folder() {
 #[tokio::test]
 async fn a_closed_pipe_is_no_failure() {
     let hub = Hub::start_in_memory().await;
-    let lines: String = (0..5_000).map(|n| format!("{n}\n")).collect();
+    // More than a pipe holds, so that the command is still writing when its reader is gone.
+    let lines: String = (0..20_000).map(|n| format!("line {n}\n")).collect();
     cli::run_with_input(&hub, &["pub", "t"], lines.as_bytes()).await.expect_success();
     let quintet = crate::harness::hub::binary().display();
     let script = format!("set -o pipefail; '{quintet}' sub t --since start | head -n 3");
     let mut command = tokio::process::Command::new("bash");
     let head = command.arg("-c").arg(script).env("QUINTET_URL", hub.url()).kill_on_drop(true).output();
     let output = crate::harness::deadline::within(SOON, "head", head).await.unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "0\n1\n2\n");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "line 0\nline 1\nline 2\n");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }

@@ -45,7 +45,7 @@ async fn everybody_who_waits_is_told() {
     }
     let status = hub.exit().await;
     assert_eq!(status.code(), Some(0), "{status:?}");
-    assert!(began.elapsed() < Duration::from_secs(12), "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(4), "it took {:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -90,6 +90,6 @@ async fn an_idle_hub_ends_at_once() {
         let began = Instant::now();
         crate::harness::hub::signal(hub.pid(), name);
         assert_eq!(hub.exit().await.code(), Some(0), "SIG{name}");
-        assert!(began.elapsed() < Duration::from_secs(12), "SIG{name} took {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(4), "SIG{name} took {:?}", began.elapsed());
     }
 }

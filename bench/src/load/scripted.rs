@@ -6,7 +6,7 @@ use std::rc::Rc;
 use anyhow::{Result, bail};
 use memchr::memmem;
 
-use crate::load::client::{Client, MARK, Tally, excerpt};
+use crate::load::client::{Client, Tally, excerpt, marks};
 
 /// How long an answer to one line may get before it is hopeless.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -57,7 +57,7 @@ impl Scripted {
 
     fn count(&mut self, bytes: &[u8], out: &mut Vec<u8>, tally: &mut Tally) -> Result<()> {
         match &self.counts {
-            Counts::Deliveries => tally.delivered += memchr::memchr_iter(MARK, bytes).count() as u64,
+            Counts::Deliveries => tally.delivered += marks(bytes),
             Counts::Acknowledgements(b"", _) => {}
             Counts::Acknowledgements(pattern, again) => {
                 self.seen.extend_from_slice(bytes);
@@ -126,7 +126,7 @@ mod tests {
         let (mut out, mut tally) = (Vec::new(), Tally::default());
         follower.open(&mut out, &mut tally);
         follower.receive(b"h", &mut out, &mut tally).expect("the beginning");
-        follower.receive(b"i\na~b~", &mut out, &mut tally).expect("the rest");
+        follower.receive(b"i\na^b^", &mut out, &mut tally).expect("the rest");
         assert_eq!((out.as_slice(), tally.ready, tally.delivered), (b"hello".as_slice(), 1, 2));
         assert!(
             Scripted::follower(Rc::new([Step { say: vec![], starts: b"hi", ends: b"\n" }]))

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::load::client::payload;
 use crate::options::{Burst, Servers, Through};
@@ -60,8 +60,11 @@ fn measure(peer: &dyn Peer, servers: &Servers, options: &Burst) -> Result<Outcom
     let deliveries = (options.messages * options.connections) as u64;
     let (cpu, start) = (stage.server.cpu()?, Instant::now());
     send(&mut stage, publisher, &publication.repeat(options.messages), deliveries)?;
-    let wall_s = start.elapsed().as_secs_f64();
-    Ok(Outcome { cpu: stage.server.cpu()?.since(cpu), deliveries, wall_s })
+    let (wall_s, cpu) = (start.elapsed().as_secs_f64(), stage.server.cpu()?.since(cpu));
+    stage.rest(Duration::from_millis(50))?;
+    let (delivered, sent) = (stage.driver.tally.delivered, deliveries + (WARM_UP * options.connections) as u64);
+    ensure!(delivered == sent, "{delivered} deliveries where {sent} were due");
+    Ok(Outcome { cpu, deliveries, wall_s })
 }
 
 fn send(stage: &mut Stage, publisher: usize, bytes: &[u8], deliveries: u64) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::load::client::payload;
 use crate::options::{Fanout, Servers, Through};
@@ -72,12 +72,13 @@ fn measure(peer: &dyn Peer, servers: &Servers, options: &Fanout) -> Result<Outco
     flow.run(&mut stage, (options.rate * WARM_UP_S).ceil() as usize)?;
     stage.rest(Duration::from_millis(200))?;
     let (delivered, cpu) = (stage.driver.tally.delivered, stage.server.cpu()?);
-    let mut last_us = flow.run(&mut stage, (options.rate * options.seconds).ceil() as usize)?;
-    Ok(Outcome {
-        cpu: stage.server.cpu()?.since(cpu),
-        deliveries: stage.driver.tally.delivered - delivered,
-        last_ms: percentile(&mut last_us, 0.5) / 1000.0,
-    })
+    let n_messages = (options.rate * options.seconds).ceil() as usize;
+    let mut last_us = flow.run(&mut stage, n_messages)?;
+    let cpu = stage.server.cpu()?.since(cpu);
+    stage.rest(Duration::from_millis(50))?;
+    let deliveries = stage.driver.tally.delivered - delivered;
+    ensure!(deliveries == n_messages as u64 * flow.copies, "{deliveries} deliveries of {n_messages} messages");
+    Ok(Outcome { cpu, deliveries, last_ms: percentile(&mut last_us, 0.5) / 1000.0 })
 }
 
 /// Messages at a steady rate.

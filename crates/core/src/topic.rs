@@ -96,7 +96,12 @@ pub(crate) enum Glance {
     /// These messages.
     Batch { batch: Arc<Batch>, up_to_date: bool },
     /// They are no longer in memory.
-    Behind { log: LogId, request: ReadRequest },
+    Behind {
+        log: LogId,
+        request: ReadRequest,
+        /// What lies behind this is in memory; if the engine has nothing, reading goes on from here.
+        until: Offset,
+    },
 }
 
 impl Topic {
@@ -247,7 +252,7 @@ impl Topic {
         if after < life.tail_from {
             let topic = self.name.clone();
             let request = ReadRequest { topic, created: life.created, after, messages, bytes };
-            return Glance::Behind { log: life.log, request };
+            return Glance::Behind { log: life.log, request, until: life.tail_from };
         }
         let batch = life.make_batch(after, messages, bytes);
         let up_to_date = batch.next().offset >= life.last;
@@ -448,7 +453,7 @@ impl Source for Topic {
                 messages: DELIVERY_MESSAGES_MAX,
                 bytes: DELIVERY_BYTES_MAX,
             };
-            return Step::Behind(History::Topic { log: life.log, request });
+            return Step::Behind(History::Topic { log: life.log, request, until: life.tail_from });
         }
         let batch = life.shared_batch(place.at.offset);
         let next = batch.next();

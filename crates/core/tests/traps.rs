@@ -465,11 +465,19 @@ async fn a_fork_is_read_across_its_boundary_in_every_way() {
     }
     assert_eq!(seen, ["thr", "own"]);
 
+    let (_, none) = fixture.hub.create_topic(create("none", of(Some(Position::START), 0))).await.unwrap();
+    let page = fixture.read("none", Since::Start).await.unwrap();
+    assert!(page.batch.is_empty() && page.up_to_date && page.batch.next() == none.next);
+    let mut follower = fixture.hub.subscribe(&Selection::Topic(name("none")), &Since::Start).await.unwrap();
+    fixture.publish("none", "first").await;
+    assert!(matches!(follower.next().await, Some(Delivery::Messages { batch, .. }) if batch.messages().len() == 1));
+
     fixture.hub.delete_topic(&name("a")).await.unwrap();
     assert_eq!(*fixture.hub.describe(&name("a")).await.unwrap_err().kind(), Kind::TopicGone);
     assert_eq!(*fixture.read("a", Since::Start).await.unwrap_err().kind(), Kind::TopicGone);
     assert_eq!(payloads(&fixture.read("f", Since::Start).await.unwrap()), ["hello", "two", "thr", "own"]);
     fixture.hub.delete_topic(&name("f")).await.unwrap();
+    fixture.hub.delete_topic(&name("none")).await.unwrap();
     assert_eq!(*fixture.hub.describe(&name("a")).await.unwrap_err().kind(), Kind::TopicNotFound);
     fixture.publish("a", "anew").await;
     assert_eq!(payloads(&fixture.read("a", Since::Start).await.unwrap()), ["anew"]);

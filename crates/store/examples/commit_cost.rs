@@ -111,7 +111,7 @@ async fn main() {
         let messages = batch * n_batches;
         bare(folder, batch, messages);
         engine(folder, batch, messages, 1).await;
-        if batch > 1 {
+        if batch > 1 && std::env::args().nth(3).is_none() {
             engine(folder, 1, messages, batch).await;
         }
     }

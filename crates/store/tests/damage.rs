@@ -7,6 +7,7 @@ use quintet_store::disk::faulty::FaultyDisk;
 use quintet_store::disk::random::Random;
 use quintet_store::inspect::check::check_on;
 use quintet_store::inspect::repair::repair_on;
+use quintet_store::{Store, StoreConfig, check, repair};
 
 use crate::harness::{NOW, Open, tiny};
 
@@ -157,4 +158,37 @@ async fn a_repair_sets_damage_aside() {
             open.scan().await.unwrap();
         }
     }
+}
+
+/// The same on a real disk, as the command line does it.
+#[tokio::test]
+async fn a_folder_is_checked_and_repaired() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = StoreConfig::new(folder.path());
+    let open = Open::attach(Store::open(&config).unwrap()).unwrap();
+    for text in ["1", "2", "3"] {
+        open.publish("a", &[text]).await.unwrap();
+    }
+    assert!(check(folder.path()).unwrap_err().to_string().contains("another process"));
+    open.close().await;
+    assert!(check(folder.path()).unwrap().is_intact());
+    assert!(check(&folder.path().join("nothing")).is_err());
+    let log = folder.path().join("0000000000000001-00000000.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let report = repair(folder.path()).unwrap();
+    assert_eq!(report.damages[0].messages.len(), 1);
+    assert!(report.to_string().contains("lost: a message of a at offset 4"), "{report}");
+    assert!(folder.path().join("damaged/0000000000000001-00000000.log").exists());
+    assert!(check(folder.path()).unwrap().is_intact());
+    let open = Open::attach(Store::open(&config).unwrap()).unwrap();
+    let page = open.page("a", Offset::ZERO, 9).await.unwrap();
+    assert_eq!(page.messages.len(), 2);
+    open.publish("a", &["4"]).await.unwrap();
+    let last = page.messages[1].offset;
+    let page = open.page("a", last, 9).await.unwrap();
+    assert!(page.trimmed_through > last, "the lost message is a gap");
+    assert_eq!(page.messages[0].payload, "4");
 }

@@ -69,7 +69,8 @@ impl FromStr for Token {
 /// and clients are known to write it out.
 fn is_all_zeros(text: &str) -> bool {
     let halves = text.split_once('_').filter(|(log, offset)| !log.is_empty() && !offset.is_empty());
-    text.len() <= TOKEN_LENGTH * 2 && halves.is_some_and(|(log, offset)| (log.bytes().chain(offset.bytes())).all(|b| b == b'0'))
+    text.len() <= TOKEN_LENGTH * 2
+        && halves.is_some_and(|(log, offset)| (log.bytes().chain(offset.bytes())).all(|b| b == b'0'))
 }
 
 /// One position per log, in the order of the logs' ids. A topic's cursor has one, a filter's one for each log.

@@ -37,7 +37,7 @@ async fn bad_cursors_are_400_and_foreign_ones_410() {
     let beyond = format!("{log}_{}", "f".repeat(16));
     let short = &cursor[1..];
     let upper = format!("{log}_00000000000000AB");
-    let escaped = ["12", "-2", "", "x", "%00", "%ff", "1_1", "start%20", "00000000_00000000000000000", "..%2F.."];
+    let escaped = ["12", "-2", "", "x", "%00", "1_1", "start%20", "00000000_00000000000000000", "..%2F.."];
     for bad in escaped.into_iter().chain([beyond.as_str(), short, &upper, &format!("{cursor}.{cursor}")]) {
         for live in ["", "&live=long-poll", "&live=sse"] {
             let answer = hub.http().get(&format!("/topics/a?offset={bad}{live}")).send().await;
@@ -49,6 +49,7 @@ async fn bad_cursors_are_400_and_foreign_ones_410() {
             assert_eq!(refusal["type"], "/problems/bad-cursor", "{bad}: {refusal}");
         }
     }
+    hub.http().get("/topics/a?offset=%ff").send().await.expect_problem(400, "bad-request");
     let other_log = format!("fffffffe_{offset}");
     let answer = hub.http().get(&format!("/topics/a?offset={other_log}")).send().await;
     answer.expect_problem(410, "stale-cursor");

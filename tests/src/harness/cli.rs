@@ -1,6 +1,7 @@
 //! The `quintet` command as a person or a script runs it.
 
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
@@ -105,7 +106,9 @@ impl Running {
 
     /// Waits for its end and returns everything it left.
     pub async fn output(mut self, limit: Duration) -> Output {
-        let code = self.exit(limit).await.code();
+        let status = self.exit(limit).await;
+        // As shells tell it: a signal is an exit code above 128.
+        let code = status.code().or_else(|| Some(128 + status.signal()?));
         Output { code, stdout: self.stdout(), stderr: self.stderr() }
     }
 }

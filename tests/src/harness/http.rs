@@ -1,5 +1,7 @@
 //! HTTP as any client speaks it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
@@ -51,6 +53,21 @@ impl Http {
     pub async fn publish(&self, topic: &str, text: &str) -> String {
         let answer = self.post(&format!("/topics/{topic}"), "text/plain", text.to_owned()).send().await;
         answer.expect(204).header("stream-next-offset").to_owned()
+    }
+
+    /// Waits until retention has passed a cursor, which it does in the background; what a read from there says then.
+    pub async fn trimmed(&self, topic: &str, cursor: &str) -> Answer {
+        let path = format!("/topics/{topic}?offset={cursor}");
+        within(SOON, "retention", async {
+            loop {
+                let answer = self.get(&path).send().await;
+                if answer.status != 200 {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
     }
 
     /// One read by short poll: the envelopes, and the cursor to go on from.

@@ -181,6 +181,7 @@ async fn a_subscriber_behind_retention_is_told_of_the_gap_and_goes_on() {
     for n in 1..8 {
         hub.http().publish("ring", &n.to_string()).await;
     }
+    hub.http().trimmed("ring", &first).await;
     let mut session = Session::open(&hub).await;
     session.call("subscribe", json!({"topic": "ring", "since": first})).await;
     let gap = session.next().await.unwrap();

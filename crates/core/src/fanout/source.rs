@@ -46,8 +46,16 @@ pub(crate) enum Step {
 /// What has to be read from an engine.
 #[derive(Debug, Clone)]
 pub(crate) enum History {
-    Topic { log: LogId, request: ReadRequest },
-    Filter { log: LogId, request: ScanRequest },
+    Topic {
+        log: LogId,
+        request: ReadRequest,
+        /// What lies behind this is in memory.
+        until: Offset,
+    },
+    Filter {
+        log: LogId,
+        request: ScanRequest,
+    },
 }
 
 /// Something that can be followed.

@@ -60,17 +60,17 @@ impl Hub {
         let (batch, up_to_date) = match topic.glance(from.offset, messages, bytes) {
             Glance::Absent => return Ok(nothing(None)),
             Glance::Batch { batch, up_to_date } => (batch, up_to_date),
-            Glance::Behind { log, request } => {
+            Glance::Behind { log, request, until } => {
                 let Some(engine) = self.engine(log) else { return Ok(nothing(None)) };
                 let page = engine.read(request).await?;
                 if page.trimmed_through > from.offset {
                     // Retention has overtaken the read; now it is known here too, or will be at the next try.
                     topic.admit(from, self.registry.newest(log))?;
                 }
-                let offset = page.messages.last().map_or(from.offset, |message| message.offset);
+                // If there is nothing, as of a fork that inherits nothing, reading goes on in memory.
+                let offset = page.messages.last().map_or(until, |message| message.offset);
                 let next = Position { log, offset };
-                let up_to_date = page.complete && topic.info().is_none_or(|info| offset >= info.next.offset);
-                (Arc::new(Batch::new(page.messages, next)), up_to_date)
+                (Arc::new(Batch::new(page.messages, next)), page.complete)
             }
         };
         // Told after the messages, so that a closure that came in between is not told before what it closes.

@@ -13,9 +13,9 @@ use http::Uri;
 use quintet_core::batch::Batch;
 use quintet_core::cursor::{Position, Since};
 use quintet_core::fanout::Delivery;
+use quintet_core::following::Selection;
 use quintet_core::hub::Hub;
 use quintet_core::message::{ContentType, Message};
-use quintet_core::following::Selection;
 use quintet_core::reading::{Page, Read};
 use quintet_wire::problem::kind::Kind;
 use quintet_wire::sse::durable::{Control, control, data, is_base64};
@@ -120,7 +120,7 @@ impl DurableFraming {
         };
         let mut out = Vec::with_capacity(128);
         control(&mut out, &event);
-        unpadded(&out)
+        out.into()
     }
 
     fn data(&self, batch: &Batch) -> Bytes {
@@ -168,22 +168,6 @@ impl Framing for DurableFraming {
 fn encode(messages: &[Arc<Message>], content_type: &str) -> Bytes {
     let mut out = Vec::new();
     data(&mut out, content_type, messages.iter().map(|message| &message.payload[..]));
-    unpadded(&out)
-}
-
-/// The same events without the optional space behind `data:`, where the line does not begin with one itself. Both are
-/// the same to a parser; the protocol's own conformance suite looks for this one.
-fn unpadded(events: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(events.len());
-    for line in events.split_inclusive(|byte| *byte == b'\n') {
-        match line.strip_prefix(b"data: ") {
-            Some(data) if data.first() != Some(&b' ') => {
-                out.extend_from_slice(b"data:");
-                out.extend_from_slice(data);
-            }
-            _ => out.extend_from_slice(line),
-        }
-    }
     out.into()
 }
 

@@ -137,6 +137,9 @@ mod tests {
         assert!(check("quintet respond echo --concurrency 2 -- cat -n"));
         assert!(check("quintet --log debug serve --listen 7070 --listen [::1]:7070"));
         assert!(check("quintet topics list --json --url http://h"));
+        // A default of one command must not pass for a flag of all of them.
+        let listing = Cli::try_parse_from(["quintet", "topics", "list"]).unwrap();
+        assert!(listing.logging.filter.is_none() && listing.logging.format.is_none());
         assert!(!check("quintet serve --memory --data-dir x"));
         assert!(!check("quintet sub chat --count 0"));
         assert!(!check("quintet sub chat --since yesterday"));

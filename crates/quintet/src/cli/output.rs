@@ -39,6 +39,24 @@ impl Output {
     }
 }
 
+/// Ends the process quietly as soon as nobody reads standard output any more, also while there is nothing to write:
+/// `quintet sub chat | head -2` should not wait for a third message to notice.
+pub(crate) fn end_when_unread() {
+    std::thread::spawn(|| {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let stdout = io::stdout();
+        loop {
+            let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+            match poll(&mut watched, None) {
+                Ok(_) if watched[0].revents().intersects(PollFlags::ERR | PollFlags::HUP) => std::process::exit(0),
+                Err(rustix::io::Errno::INTR) => {}
+                // It cannot be watched; then the next write tells.
+                _ => return,
+            }
+        }
+    });
+}
+
 // A map_err argument takes the error as it is.
 #[allow(clippy::needless_pass_by_value, reason = "map_err hands the error over")]
 fn failure(error: io::Error) -> Failure {

@@ -30,5 +30,9 @@ enum StoreCommand {
 /// Checks or repairs.
 pub(crate) fn run(args: &StoreArgs) -> Result<(), Failure> {
     let (StoreCommand::Check { dir } | StoreCommand::Repair { dir }) = &args.command;
-    Err(Failure::failed(format!("there is no disk log at {}", dir.display())))
+    let dir = dir.display();
+    Err(Failure::failed(format!(
+        "the store cannot be checked or repaired from outside in this version; {dir} is left as it is\n\
+         the hub itself verifies every checksum that it reads: `quintet serve --data-dir {dir}` tells what is damaged"
+    )))
 }

@@ -12,7 +12,7 @@ use quintet_wire::token::{BadCursor, Since};
 
 use crate::cli::connect::HubArgs;
 use crate::cli::exit::{Failure, note};
-use crate::cli::output::Output;
+use crate::cli::output::{Output, end_when_unread};
 use crate::cli::runtime::end_when_interrupted;
 use crate::config::units::parse_duration;
 
@@ -61,6 +61,7 @@ pub(crate) async fn run(args: SubArgs) -> Result<(), Failure> {
     }
     let client = args.hub.reach().await?;
     let mut subscription = subscription(&client, &args);
+    end_when_unread();
     let mut out = Output::new();
     let mut n_left = args.count.unwrap_or(u64::MAX);
     let mut deleted = false;

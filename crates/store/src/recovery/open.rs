@@ -14,6 +14,7 @@ use crate::disk::{Disk, read_all};
 use crate::format::batch::BATCH_HEAD;
 use crate::format::header::{SEGMENT_HEAD, SegmentHead, SegmentKey, StoreHead};
 use crate::format::walk::{Found, Loss, Survey, SurveyInput, Walk, survey};
+use crate::index::file::FileIndex;
 use crate::index::memory::MemoryIndex;
 use crate::recovery::damage::DamagedOffsets;
 use crate::recovery::layout::{
@@ -112,9 +113,12 @@ impl Opening<'_> {
         }
         let durable_through = next.head.map_or(end, |head| head.durable_through);
         let (survey, index, _) = self.replay(file, end.saturating_add(1), durable_through)?;
+        // An index that was written before is as good, and may know of what is damaged now.
+        let written = self.disk.open(&file.key.index_file()).and_then(|file| FileIndex::open(file, self.head.salt));
+        let index = written.is_err().then_some(index);
         // The segment was sealed at its last committed offset, so that one must be there.
         self.note_missing(file.key, &survey, end.saturating_add(1));
-        let segment = Segment::new(file.key, end, survey.end as u64, Some(index));
+        let segment = Segment::new(file.key, end, survey.end as u64, index);
         self.opened.segments.push(Arc::new(segment));
         Ok(())
     }

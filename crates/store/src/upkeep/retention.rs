@@ -49,12 +49,18 @@ fn trim_topic(shared: &Shared, id: u64, now: u64) -> io::Result<bool> {
         trim: Trim { through: found.trimmed_through, messages: 0, bytes: 0, oldest: found.oldest },
         n_left: TURN_MESSAGES_MAX,
     };
+    let mut stays = false;
     for stretch in stretches {
         let own = stretch.topic == id;
         let stretch = Stretch { to: stretch.to.min(found.last), ..stretch };
         if !trim_stretch(shared, stretch, own, &mut trimming)? {
+            stays = true;
             break;
         }
+    }
+    if !stays {
+        // Nothing is left that was there; what comes is not older than now.
+        trimming.trim.oldest = now;
     }
     let trim = trimming.trim;
     // The observer is told behind the change: whoever it tells and then reads finds it done.

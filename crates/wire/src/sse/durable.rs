@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::sse::event::{data_line, data_lines};
+use crate::sse::event::for_each_line;
 use crate::token::Cursor;
 use crate::{content, json, payload};
 
@@ -36,17 +36,17 @@ pub fn is_base64(content_type: &str) -> bool {
 pub fn data<'p>(out: &mut Vec<u8>, content_type: &str, payloads: impl IntoIterator<Item = &'p [u8]>) {
     out.extend_from_slice(b"event: data\n");
     if content::is_application_json(content_type) {
-        data_line(out, "[");
+        tight_line(out, "[");
         let mut payloads = payloads.into_iter().peekable();
         while let Some(payload) = payloads.next() {
-            data_lines(out, &String::from_utf8_lossy(payload));
+            tight_lines(out, &String::from_utf8_lossy(payload));
             if payloads.peek().is_some() {
                 // The comma goes to the end of the payload's last line.
                 out.pop();
                 out.extend_from_slice(b",\n");
             }
         }
-        data_line(out, "]");
+        tight_line(out, "]");
     } else {
         // Joined first: a character or a base64 triple may lie across two payloads.
         let joined = payloads.into_iter().fold(Vec::new(), |mut joined, payload| {
@@ -54,9 +54,9 @@ pub fn data<'p>(out: &mut Vec<u8>, content_type: &str, payloads: impl IntoIterat
             joined
         });
         if content::is_text(content_type) {
-            data_lines(out, &String::from_utf8_lossy(&joined));
+            tight_lines(out, &String::from_utf8_lossy(&joined));
         } else {
-            out.extend_from_slice(b"data: ");
+            out.extend_from_slice(b"data:");
             payload::write_base64(out, &joined);
             out.push(b'\n');
         }
@@ -64,9 +64,21 @@ pub fn data<'p>(out: &mut Vec<u8>, content_type: &str, payloads: impl IntoIterat
     out.push(b'\n');
 }
 
+fn tight_lines(out: &mut Vec<u8>, text: &str) {
+    for_each_line(text, |line| tight_line(out, line));
+}
+
+/// A line of data without the space that may stand behind the colon, unless the line begins with one itself. To a
+/// parser both are the same (WHATWG HTML, 9.2.6); the protocol's conformance suite looks for this one.
+fn tight_line(out: &mut Vec<u8>, line: &str) {
+    out.extend_from_slice(if line.starts_with(' ') { b"data: " } else { b"data:" });
+    out.extend_from_slice(line.as_bytes());
+    out.push(b'\n');
+}
+
 /// Appends a `control` event.
 pub fn control(out: &mut Vec<u8>, control: &Control) {
-    out.extend_from_slice(b"event: control\ndata: ");
+    out.extend_from_slice(b"event: control\ndata:");
     json::write(out, control);
     out.extend_from_slice(b"\n\n");
 }
@@ -84,11 +96,12 @@ mod tests {
     #[test]
     fn data_events() {
         let json = data_text("application/json", &[br#"{"k":"v"}"#, b"{\n}"]);
-        assert_eq!(json, "event: data\ndata: [\ndata: {\"k\":\"v\"},\ndata: {\ndata: }\ndata: ]\n\n");
+        assert_eq!(json, "event: data\ndata:[\ndata:{\"k\":\"v\"},\ndata:{\ndata:}\ndata:]\n\n");
         let text = data_text("text/plain", &["é".as_bytes().split_at(1).0, "é".as_bytes().split_at(1).1, b"\r\nb"]);
-        assert_eq!(text, "event: data\ndata: é\ndata: b\n\n");
-        assert_eq!(data_text("image/png", &[b"a", b"bc"]), "event: data\ndata: YWJj\n\n");
-        assert_eq!(data_text("image/png", &[]), "event: data\ndata: \n\n");
+        assert_eq!(text, "event: data\ndata:é\ndata:b\n\n");
+        assert_eq!(data_text("text/plain", &[b" a"]), "event: data\ndata:  a\n\n");
+        assert_eq!(data_text("image/png", &[b"a", b"bc"]), "event: data\ndata:YWJj\n\n");
+        assert_eq!(data_text("image/png", &[]), "event: data\ndata:\n\n");
     }
 
     #[test]
@@ -102,7 +115,7 @@ mod tests {
         let mut out = Vec::new();
         control(&mut out, &open);
         let expected = concat!(
-            "event: control\ndata: {\"streamNextOffset\":\"00000000_0000000000000000\",",
+            "event: control\ndata:{\"streamNextOffset\":\"00000000_0000000000000000\",",
             "\"streamCursor\":\"7\",\"upToDate\":true}\n\n"
         );
         assert_eq!(std::str::from_utf8(&out).unwrap(), expected);

@@ -83,12 +83,17 @@ pub fn event(out: &mut Vec<u8>, cursor: &Cursor, event_name: Option<&str>, data:
 
 /// Appends `data: …` for each line; CR, LF and CRLF all end one, so that no payload can forge a field.
 pub(crate) fn data_lines(out: &mut Vec<u8>, data: &str) {
-    let mut rest = data;
+    for_each_line(data, |line| data_line(out, line));
+}
+
+/// Calls with each line, whichever way it ends.
+pub(crate) fn for_each_line(text: &str, mut visit: impl FnMut(&str)) {
+    let mut rest = text;
     while let Some(end) = rest.find(['\n', '\r']) {
-        data_line(out, &rest[..end]);
+        visit(&rest[..end]);
         rest = rest[end..].strip_prefix("\r\n").unwrap_or(&rest[end + 1..]);
     }
-    data_line(out, rest);
+    visit(rest);
 }
 
 pub(crate) fn data_line(out: &mut Vec<u8>, line: &str) {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, Semaphore};
 
+use crate::cursor::Offset;
 use crate::engine::{Engine, ReadPage, ScanPage};
 use crate::error::Result;
 use crate::fanout::follower::Follower;
@@ -47,7 +48,8 @@ pub(crate) enum Command {
 
 /// What a history read brought.
 pub(crate) enum Loaded {
-    Topic(ReadPage),
+    /// The page, and the offset behind which everything is in memory.
+    Topic(ReadPage, Offset),
     Filter(ScanPage),
 }
 
