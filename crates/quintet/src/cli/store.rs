@@ -1,5 +1,6 @@
 //! `quintet store`: looks after the folder of a disk log while no hub runs on it.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -27,12 +28,29 @@ enum StoreCommand {
     },
 }
 
-/// Checks or repairs.
+/// Checks or repairs, and prints what was found. A check that finds damage fails; a repair that has set it aside does
+/// not.
 pub(crate) fn run(args: &StoreArgs) -> Result<(), Failure> {
-    let (StoreCommand::Check { dir } | StoreCommand::Repair { dir }) = &args.command;
+    let (dir, found) = match &args.command {
+        StoreCommand::Check { dir } => (dir, quintet_store::check(dir)),
+        StoreCommand::Repair { dir } => (dir, quintet_store::repair(dir)),
+    };
     let dir = dir.display();
-    Err(Failure::failed(format!(
-        "the store cannot be checked or repaired from outside in this version; {dir} is left as it is\n\
-         the hub itself verifies every checksum that it reads: `quintet serve --data-dir {dir}` tells what is damaged"
-    )))
+    let report = found.map_err(|error| Failure::failed(format!("{dir} cannot be read: {error}")))?;
+    print(&report.to_string())?;
+    match &args.command {
+        StoreCommand::Check { .. } if !report.is_intact() => Err(Failure::failed(format!(
+            "something in {dir} is damaged; `quintet store repair {dir}` sets it aside, so that the rest works"
+        ))),
+        StoreCommand::Check { .. } | StoreCommand::Repair { .. } => Ok(()),
+    }
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::enough()),
+        Err(error) => Err(Failure::failed(format!("standard output cannot be written: {error}"))),
+    }
 }
