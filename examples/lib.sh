@@ -17,12 +17,23 @@ fail() {
   exit 1
 }
 
+# The beginning and the end of what somebody said.
+excerpt() {
+  if has_lines "$1" 21; then
+    head -n 5 "$1"
+    echo "[…]"
+    tail -n 10 "$1"
+  else
+    cat "$1"
+  fi
+}
+
 # Ends what was started, and removes what was written. If the run failed, it first shows what the others said.
 clean_up() {
   local status=$? errors
   if [ "$status" -ne 0 ]; then
     for errors in "$work"/*.err; do
-      [ -s "$errors" ] && { echo "--- $(basename "$errors" .err) said:"; tail -n 20 "$errors"; } >&2
+      [ -s "$errors" ] && { echo "--- $(basename "$errors" .err) said:"; excerpt "$errors"; } >&2
     done
   fi
   # The hub was started first, and ends last.

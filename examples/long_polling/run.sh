@@ -8,20 +8,27 @@ start_hub
 background server node ../short_polling/server.mjs 0 "$work/uploads"
 eventually 10 'the upload server starts' grep -q '^listening on ' "$work/server.out"
 files="$(sed -n 's/^listening on //p' "$work/server.out")/files"
-head -c 1000000 /dev/urandom >"$work/file"
+size=1000000
+head -c "$size" /dev/urandom >"$work/file"
 sha256=$(sha256sum <"$work/file" | cut -d' ' -f1)
 
+# Sends half of the file, waits until it may go on, and sends the other half.
+send() {
+  { head -c $((size / 2)) "$work/file" && eventually 20 'both wait' test -e "$work/go" && tail -c $((size / 2)) "$work/file"; } |
+    curl -sS --fail-with-body --limit-rate 2M -H "Content-Length: $size" -H 'Transfer-Encoding:' -T - "$files/$1"
+}
 is_under_way() { curl -sS "$QUINTET_URL/topics/uploads/$1?offset=-1" | grep -q '"state":"receiving"'; }
 
 id="file-$run"
 background early ./await.sh "$id"
 early=$pid
-background upload curl -sS --fail-with-body --limit-rate 1M -T "$work/file" "$files/$id"
+background upload send "$id"
 upload=$pid
 eventually 20 'the upload is under way' is_under_way "$id"
 background late ./await.sh "$id"
 late=$pid
 gone "$early" && fail 'the first client did not wait'
+touch "$work/go"
 ends 30 'the upload' "$upload"
 ends 10 "the early client" "$early"
 ends 10 "the late client" "$late"
