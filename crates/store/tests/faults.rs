@@ -1,7 +1,8 @@
 //! A store on a disk that fails: after a crash at any point, opening gives a prefix of what was asked for that contains
 //! everything that was acknowledged, in order, and nothing else.
 //!
-//! `QUINTET_STORE_SEED` replays one seed, `QUINTET_STORE_SEEDS` sets how many are tried.
+//! `QUINTET_STORE_SEED` replays one seed, `QUINTET_STORE_SEEDS` sets how many are tried. A seed fixes what is asked for and
+//! what the disk does, not how the store's threads take turns, so that a failure may need some tries to show again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! The queue in front of the commit thread, bounded by bytes.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use quintet_core::clock::Timestamp;
@@ -34,8 +35,17 @@ struct State {
     bytes: usize,
     capture: Option<std::sync::mpsc::SyncSender<Captured>>,
     closed: bool,
-    /// Whether the commit thread sleeps and has to be woken.
-    idle: bool,
+    /// How many transactions wake the commit thread, if it sleeps.
+    wakes_at: Option<usize>,
+}
+
+/// How long it pays to wait for a larger group.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Patience {
+    /// Transactions that are likely to come at once: those whose publishers have just got their answers.
+    pub(crate) jobs: usize,
+    /// No longer than this.
+    pub(crate) time: Duration,
 }
 
 /// The queue.
@@ -75,9 +85,12 @@ impl Queue {
         }
         state.bytes += bytes;
         state.jobs.push_back(Job { transaction, now, answer, bytes });
-        let idle = std::mem::take(&mut state.idle);
+        let wake = state.wakes_at.is_some_and(|n| state.jobs.len() >= n);
+        if wake {
+            state.wakes_at = None;
+        }
         drop(state);
-        if idle {
+        if wake {
             self.filled.notify_one();
         }
         Ok(())
@@ -90,7 +103,7 @@ impl Queue {
             return false;
         }
         state.capture = Some(to);
-        state.idle = false;
+        state.wakes_at = None;
         drop(state);
         self.filled.notify_one();
         true
@@ -100,17 +113,25 @@ impl Queue {
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        state.idle = false;
+        state.wakes_at = None;
         drop(state);
         self.filled.notify_one();
     }
 
     /// Waits for work: transactions of at most about so many bytes, at least one.
-    pub(crate) fn take(&self, group_bytes_max: usize) -> Work {
+    pub(crate) fn take(&self, group_bytes_max: usize, patience: Patience) -> Work {
         let mut state = self.state.lock();
+        let mut patient = patience.jobs > 1;
         loop {
             if let Some(to) = state.capture.take() {
                 return Work::Capture(to);
+            }
+            if patient && !state.closed && state.jobs.len() < patience.jobs && state.bytes < group_bytes_max {
+                patient = false;
+                state.wakes_at = Some(patience.jobs);
+                self.filled.wait_for(&mut state, patience.time);
+                state.wakes_at = None;
+                continue;
             }
             if !state.jobs.is_empty() {
                 break;
@@ -118,7 +139,7 @@ impl Queue {
             if state.closed {
                 return Work::Stop;
             }
-            state.idle = true;
+            state.wakes_at = Some(1);
             self.filled.wait(&mut state);
         }
         if state.bytes <= group_bytes_max {

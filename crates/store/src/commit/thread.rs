@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use quintet_core::cursor::Offset;
 use quintet_core::engine::ledger::Ledger;
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::checkpoint::content::Captured;
 use crate::commit::appender::{Appender, Written};
 use crate::commit::group::{BatchContext, Group, Lives};
-use crate::commit::queue::{Job, Work};
+use crate::commit::queue::{Job, Patience, Work};
 use crate::index::{DELETIONS, Entry};
 use crate::shared::Shared;
 
@@ -33,6 +34,15 @@ pub(crate) struct CommitThread {
     pub(crate) group: Group,
 }
 
+/// Publishers that wait for each answer come back together. Without waiting for them a moment, the first of them would
+/// get a group, and a sync, of its own. A lone publisher is never waited for.
+fn patience_after(n_jobs: usize, took: Duration) -> Patience {
+    Patience { jobs: n_jobs / 4 * 3, time: (took / 4).min(PATIENCE_MAX) }
+}
+
+/// However slow the disk, it is not waited longer than this.
+const PATIENCE_MAX: Duration = Duration::from_micros(500);
+
 /// However the thread ends, nobody is left waiting.
 struct Refusal(Arc<Shared>);
 
@@ -49,9 +59,14 @@ impl CommitThread {
     pub(crate) fn run(mut self) {
         let _refusal = Refusal(Arc::clone(&self.shared));
         let mut answers = Vec::new();
+        let mut patience = Patience::default();
         loop {
-            match self.shared.queue.take(GROUP_BYTES_MAX) {
-                Work::Commit(jobs) => self.commit(jobs, &mut answers),
+            match self.shared.queue.take(GROUP_BYTES_MAX, patience) {
+                Work::Commit(jobs) => {
+                    let (n_jobs, begun) = (jobs.len(), Instant::now());
+                    self.commit(jobs, &mut answers);
+                    patience = patience_after(n_jobs, begun.elapsed());
+                }
                 Work::Capture(to) => {
                     // Whoever asked may have given up.
                     drop(to.try_send(self.capture()));

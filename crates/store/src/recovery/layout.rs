@@ -31,7 +31,7 @@ pub(crate) fn read_or_make_head(disk: &dyn Disk, names: &[String]) -> Result<Sto
         return read_head(disk);
     }
     if names.iter().any(|name| SegmentKey::from_file(name, "log").is_some()) {
-        let detail = "the folder holds segments but no file `store`; run `quintet store check` on it";
+        let detail = "the folder holds segments but no file `store`; restore it from a backup";
         return Err(Error::new(Kind::StorageDamaged, detail));
     }
     let mut random = [0; 8];

@@ -60,7 +60,8 @@ pub(crate) fn open_log(disk: &dyn Disk, limits: Limits) -> Result<Opened> {
     // Before the second checkpoint nothing is given back, so that the log itself tells everything.
     let given_back = numbers.first().is_some_and(|newest| *newest > 1);
     if state.is_none() && (first_base != 1 || given_back) {
-        let detail = "no checkpoint is intact and the log does not begin at its beginning; run `quintet store repair`";
+        let detail =
+            "no checkpoint is intact and the log does not begin at its beginning; restore the folder from a backup";
         return Err(Error::new(Kind::StorageDamaged, detail));
     }
     let checkpoint = state.as_ref().map(|(state, _)| Persisted::new(state));
