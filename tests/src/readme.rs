@@ -8,15 +8,18 @@ use std::fmt::Write as _;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::harness::cli::repository;
-use crate::harness::deadline::{LATER, until};
 use crate::harness::hub::{Hub, binary, clean};
 
 /// The documents, below the repository. A folder stands for the pages in it.
 const DOCUMENTS: [&str; 2] = ["README.md", "docs/patterns"];
+
+/// A block that somebody pastes should show something sooner than this.
+const BLOCK_TIME: Duration = Duration::from_secs(45);
 
 #[tokio::test]
 async fn every_block_that_is_shown_works() {
@@ -82,12 +85,22 @@ async fn run(block: &str, hub: &Hub, dir: &Path) -> Result<(), String> {
     command.env("PATH", format!("{bin}:{}", std::env::var("PATH").unwrap())).env("QUINTET_URL", hub.url());
     command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
     let mut child = command.spawn().unwrap();
-    let status = until(LATER, &format!("the end of\n{block}"), || child.try_wait().unwrap()).await;
+    let ended = tokio::time::timeout(BLOCK_TIME, async {
+        loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break status,
+                None => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    })
+    .await;
     let group = format!("kill -TERM -{} 2>/dev/null", child.id());
     let _nothing_left = Command::new("sh").arg("-c").arg(group).status().unwrap();
-    if status.success() {
-        return Ok(());
-    }
+    let status = match ended {
+        Ok(status) if status.success() => return Ok(()),
+        Ok(status) => status.to_string(),
+        Err(_) => format!("no end within {BLOCK_TIME:?}"),
+    };
     Err(format!("{status}\n{}", std::fs::read_to_string(dir.join(".output")).unwrap()))
 }
 

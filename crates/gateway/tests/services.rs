@@ -137,7 +137,7 @@ async fn a_shell_script_can_be_a_responder() {
 #[tokio::test]
 async fn the_documented_shell_responder_works() {
     let docs = include_str!("../../../docs/patterns/request_response.md");
-    let (_, script) = docs.split_once("```sh\n#!/bin/sh\n").expect("the docs hold a script");
+    let (_, script) = docs.split_once("```shell\n#!/bin/sh\n").expect("the docs hold a script");
     let (script, _) = script.split_once("```").expect("the script ends");
     let server = Server::start().await;
     let script = script.replace("http://127.0.0.1:7070", &server.url);

@@ -41,6 +41,7 @@ async fn bad_cursors_are_400_and_foreign_ones_410() {
     for bad in escaped.into_iter().chain([beyond.as_str(), short, &upper, &format!("{cursor}.{cursor}")]) {
         for live in ["", "&live=long-poll", "&live=sse"] {
             let answer = hub.http().get(&format!("/topics/a?offset={bad}{live}")).send().await;
+            assert_eq!(answer.status, 400, "offset={bad}{live}: {}", answer.text());
             answer.expect_problem(400, "bad-cursor");
         }
         let mut session = crate::harness::session::Session::open(&hub).await;
@@ -132,7 +133,9 @@ async fn bodies_that_are_wrong_are_400() {
 
 #[tokio::test]
 async fn heads_that_are_wrong_do_not_get_far() {
-    let hub = Hub::start_in_memory().await;
+    // What is no head at all is waited for, but not for long here.
+    let config = "[http]\nhead_time = \"1s\"\n".to_owned();
+    let hub = Hub::start_with(Options { memory: true, config: Some(config), ..Options::default() }).await;
     let large = format!("GET /health HTTP/1.1\r\nHost: localhost\r\nX-Large: {}\r\n\r\n", "x".repeat(1 << 20));
     let answer = raw::exchange(&hub, large.as_bytes()).await;
     assert!(answer.is_empty() || raw::status(&answer) == 431, "{answer}");
