@@ -33,6 +33,9 @@ fn digits(value: f64) -> usize {
 
 impl fmt::Display for Spread {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.median.is_nan() {
+            return formatter.write_str("-");
+        }
         let digits = digits(self.median);
         write!(formatter, "{:.digits$} ({:.digits$}-{:.digits$})", self.median, self.low, self.high)
     }
@@ -55,6 +58,7 @@ mod tests {
         assert_eq!((spread.median, spread.low, spread.high), (2.0, 1.0, 3.0));
         assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]).median, 2.5);
         assert_eq!(Spread::of([1.5, 1.25]).to_string(), "1.38 (1.25-1.50)");
+        assert_eq!(Spread::of([f64::NAN]).to_string(), "-");
     }
 
     #[test]

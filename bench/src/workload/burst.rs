@@ -52,9 +52,9 @@ pub(crate) fn run(servers: &Servers, options: &Burst) -> Result<()> {
 
 fn measure(peer: &dyn Peer, servers: &Servers, options: &Burst) -> Result<Outcome> {
     let mut stage = Stage::new(peer, &servers.room)?;
-    stage.follow(peer, options.via, &vec!["t".to_owned(); options.connections])?;
-    let publisher = stage.publisher(peer)?;
     let publication = peer.publication(Through::Http, "t", &payload(options.size));
+    let publisher = stage.publisher(peer, std::slice::from_ref(&publication))?;
+    stage.follow(peer, options.via, &vec!["t".to_owned(); options.connections])?;
     send(&mut stage, publisher, &publication.repeat(WARM_UP), (WARM_UP * options.connections) as u64)?;
     stage.rest(Duration::from_millis(200))?;
     let deliveries = (options.messages * options.connections) as u64;

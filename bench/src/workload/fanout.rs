@@ -57,12 +57,12 @@ fn measure(peer: &dyn Peer, servers: &Servers, options: &Fanout) -> Result<Outco
     let mut stage = Stage::new(peer, &servers.room)?;
     let topics: Vec<String> =
         (0..options.connections).map(|number| if options.topics { format!("t{number}") } else { "t".into() }).collect();
-    stage.follow(peer, options.via, &topics)?;
-    let publisher = stage.publisher(peer)?;
     let payload = payload(options.size);
     let n_publications = if options.topics { options.connections } else { 1 };
     let publications: Vec<Vec<u8>> =
         topics[..n_publications].iter().map(|topic| peer.publication(Through::Http, topic, &payload)).collect();
+    let publisher = stage.publisher(peer, &publications)?;
+    stage.follow(peer, options.via, &topics)?;
     let flow = Flow {
         publisher,
         publications,

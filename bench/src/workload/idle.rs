@@ -37,9 +37,9 @@ pub(crate) fn run(servers: &Servers, options: &Idle) -> Result<()> {
 
 fn measure(peer: &dyn Peer, servers: &Servers, options: &Idle) -> Result<Outcome> {
     let mut stage = Stage::new(peer, &servers.room)?;
-    stage.follow(peer, options.via, &vec!["t".to_owned(); FIRST])?;
-    let publisher = stage.publisher(peer)?;
     let publication = peer.publication(Through::Http, "t", &payload(128));
+    let publisher = stage.publisher(peer, std::slice::from_ref(&publication))?;
+    stage.follow(peer, options.via, &vec!["t".to_owned(); FIRST])?;
     stage.driver.send(publisher, &publication)?;
     stage.driver.wait(|tally| tally.delivered >= FIRST as u64)?;
     stage.rest(REST)?;

@@ -37,12 +37,16 @@ impl Stage {
         self.rest(Duration::from_millis(300))
     }
 
-    /// Opens a publisher and gives its number.
-    pub(crate) fn publisher(&mut self, peer: &dyn Peer) -> Result<usize> {
+    /// Opens a publisher, has it send each of `first`, so that their topics are there before anyone follows them, and
+    /// gives its number.
+    pub(crate) fn publisher(&mut self, peer: &dyn Peer, first: &[Vec<u8>]) -> Result<usize> {
         let ready = self.driver.tally.ready;
         let publisher = peer.publisher(Through::Http, None).context("it has no publisher")?;
         let number = self.driver.connect(self.server.address, publisher)?;
         self.driver.wait(|tally| tally.ready > ready)?;
+        self.driver.send(number, &first.concat())?;
+        // Not every peer acknowledges.
+        self.rest(Duration::from_millis(200))?;
         Ok(number)
     }
 
