@@ -55,6 +55,8 @@ struct Life {
     bytes: u64,
     /// When it was last read or written; for TTL.
     used_at: Timestamp,
+    /// It was found to be over: its deletion is on its way, and no use puts it off any more.
+    condemned: bool,
     /// The newest messages, all that lie behind `tail_from`.
     tail: VecDeque<Arc<Message>>,
     tail_from: Offset,
@@ -184,8 +186,10 @@ impl Topic {
         }
     }
 
-    /// The life of it that is over by TTL or expiry time, told by where it was created.
-    pub(crate) fn expired(&self, now: Timestamp) -> Option<(LogId, Offset)> {
+    /// The life of it that is over by TTL or expiry time, told by where it was created. It is to be deleted then.
+    ///
+    /// Who is about to write uses it by this unless it is over: nobody finds it idle then and deletes what is written.
+    pub(crate) fn expired(&self, now: Timestamp, writes: bool) -> Option<(LogId, Offset)> {
         let mut state = self.state.lock();
         let life = state.life.as_mut().filter(|life| !life.hidden)?;
         if self.interest.n_followers() > 0 {
@@ -193,7 +197,16 @@ impl Topic {
         }
         let idle = life.config.ttl.is_some_and(|ttl| now >= life.used_at.plus(ttl));
         let past = life.config.expires_at.is_some_and(|at| now >= at);
-        (idle || past).then_some((life.log, life.created))
+        life.condemned |= idle || past;
+        if writes && !life.condemned {
+            life.used_at = now;
+        }
+        life.condemned.then_some((life.log, life.created))
+    }
+
+    /// What lies at or below has been trimmed.
+    pub(crate) fn trimmed_through(&self) -> Offset {
+        self.state.lock().life.as_ref().map(|life| life.trimmed_through).unwrap_or_default()
     }
 
     /// Whether it can expire at all.
@@ -232,31 +245,41 @@ impl Topic {
             return Err(stale_by_deletion(&self.name));
         }
         if position.offset < life.trimmed_through {
-            let first_available = Position { log: life.log, offset: life.trimmed_through };
-            return Err(Error::new(
-                Kind::Gap { first_available },
-                format!(
-                    "messages of {} behind this cursor were removed by retention; go on from first_available",
-                    self.name
-                ),
-            ));
+            return Err(self.gap(Position { log: life.log, offset: life.trimmed_through }));
         }
         Ok(position)
     }
 
+    /// The error for a cursor that retention has overtaken.
+    pub(crate) fn gap(&self, first_available: Position) -> Error {
+        Error::new(
+            Kind::Gap { first_available },
+            format!(
+                "messages of {} behind this cursor were removed by retention; go on from first_available",
+                self.name
+            ),
+        )
+    }
+
     /// Reads on from an admitted position, from memory if it can.
-    pub(crate) fn glance(&self, after: Offset, messages: usize, bytes: usize) -> Glance {
+    pub(crate) fn glance(&self, from: Position, messages: usize, bytes: usize) -> Result<Glance> {
         let state = self.state.lock();
-        let Some(life) = &state.life else { return Glance::Absent };
-        let after = life.not_before(after);
+        let Some(life) = &state.life else { return Ok(Glance::Absent) };
+        // Since the position was admitted, the topic may have come into being, in either log, or have become another.
+        let own_log = from.log == life.log;
+        let deleted_since = state.deleted_at.is_some_and(|at| at.log == from.log && from.offset < at.offset);
+        if if own_log { life.is_stale(from.offset) } else { deleted_since } {
+            return Err(stale_by_deletion(&self.name));
+        }
+        let after = life.not_before(if own_log { from.offset } else { life.first() });
         if after < life.tail_from {
             let topic = self.name.clone();
             let request = ReadRequest { topic, created: life.created, after, messages, bytes };
-            return Glance::Behind { log: life.log, request, until: life.tail_from };
+            return Ok(Glance::Behind { log: life.log, request, until: life.tail_from });
         }
         let batch = life.make_batch(after, messages, bytes);
         let up_to_date = batch.next().offset >= life.last;
-        Glance::Batch { batch, up_to_date }
+        Ok(Glance::Batch { batch, up_to_date })
     }
 
     pub(crate) fn restore(&self, log: LogId, durability: Durability, restored: &TopicState, now: Timestamp) {
@@ -274,6 +297,7 @@ impl Topic {
             messages: restored.messages,
             bytes: restored.bytes,
             used_at: now,
+            condemned: false,
             tail: VecDeque::new(),
             tail_from: if restored.last == Offset::ZERO { restored.created } else { restored.last },
             latest: None,
@@ -338,12 +362,17 @@ impl Topic {
 impl Life {
     /// Reading behind this gives the oldest message.
     fn first(&self) -> Offset {
-        if self.config.fork.is_some() { self.trimmed_through } else { self.created.max(self.trimmed_through) }
+        if self.inherits() { self.trimmed_through } else { self.created.max(self.trimmed_through) }
+    }
+
+    /// Whether it has messages from before it was created. A fork of nothing has none.
+    fn inherits(&self) -> bool {
+        self.config.fork.as_ref().is_some_and(|fork| fork.through > Offset::ZERO)
     }
 
     /// A place from before the topic was created is its beginning. A fork has messages from before it was.
     fn not_before(&self, offset: Offset) -> Offset {
-        if self.config.fork.is_some() { offset } else { offset.max(self.created) }
+        if self.inherits() { offset } else { offset.max(self.created) }
     }
 
     /// Its last message, a fork's last inherited one, or else its creation.
@@ -422,11 +451,11 @@ impl Source for Topic {
                 _ => Step::CaughtUp,
             };
         };
-        if place.unborn {
-            place.unborn = false;
-            if place.at.log != life.log {
-                place.at = Position { log: life.log, offset: life.created };
-            }
+        if std::mem::take(&mut place.unborn)
+            && !deleted.is_some_and(|at| at.log == place.at.log && place.at.offset < at.offset)
+        {
+            // Wherever the end was when there was no topic: all of this one is new.
+            place.at = Position { log: life.log, offset: life.created };
         }
         if place.at.log != life.log || life.is_stale(place.at.offset) || life.hidden {
             return deletion(deleted.unwrap_or(Position { log: life.log, offset: life.deleted_at }));

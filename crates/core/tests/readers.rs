@@ -11,11 +11,12 @@ use proptest::prelude::*;
 use quintet_core::clock::{ManualClock, Timestamp};
 use quintet_core::cursor::{Cursor, LogId, Since};
 use quintet_core::engine::memory::MemoryEngine;
-use quintet_core::engine::transaction::{Retention, TopicConfig};
-use quintet_core::error::Kind;
+use quintet_core::engine::transaction::{Outcome, Retention, TopicConfig, Transaction};
+use quintet_core::engine::{Durability, Engine, Observer, Pending, ReadPage, ReadRequest, ScanPage, ScanRequest};
+use quintet_core::error::{Kind, Result};
 use quintet_core::fanout::Delivery;
 use quintet_core::following::Selection;
-use quintet_core::hub::{CreateTopic, Hub, HubConfig};
+use quintet_core::hub::{CreateTopic, ForkOf, Hub, HubConfig};
 use quintet_core::limits::Limits;
 use quintet_core::message::{ContentType, Message, NewMessage};
 use quintet_core::name::{Filter, TopicName};
@@ -24,7 +25,11 @@ use quintet_core::patterns::push::Subscription;
 use quintet_core::reading::Read;
 use tokio::time::{Instant, timeout};
 
-const TOPICS: [&str; 3] = ["t/a", "t/b", "t/trimmed"];
+/// The first two are made by publishing; the others are made as they should be, also after they have gone.
+const TOPICS: [&str; 5] = ["t/a", "t/b", "t/trimmed", "t/memory", "t/ttl"];
+/// A fork that comes and goes.
+const FORK: &str = "t/fork";
+const TTL: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -34,6 +39,18 @@ enum Step {
     },
     Delete {
         topic: usize,
+    },
+    Close {
+        topic: usize,
+    },
+    /// A fork of it is made, published to, and deleted; no reader of the topic is to notice.
+    Fork {
+        topic: usize,
+        n: usize,
+    },
+    /// Time passes, in which a topic may expire.
+    Pass {
+        seconds: u64,
     },
     /// The reader takes what is there, up to so many times.
     Take {
@@ -57,10 +74,13 @@ enum Way {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let way = prop_oneof![Just(Way::ShortPoll), Just(Way::LongPoll), Just(Way::Push)];
     let step = prop_oneof![
-        6 => (0..3_usize, 1..5_usize).prop_map(|(topic, n)| Step::Publish { topic, n }),
-        1 => (0..3_usize).prop_map(|topic| Step::Delete { topic }),
-        5 => (0..4_usize, 1..4_usize).prop_map(|(reader, times)| Step::Take { reader, times }),
-        2 => (0..4_usize, way).prop_map(|(reader, kind)| Step::Resume { reader, kind }),
+        10 => (0..5_usize, 1..5_usize).prop_map(|(topic, n)| Step::Publish { topic, n }),
+        2 => (0..5_usize).prop_map(|topic| Step::Delete { topic }),
+        1 => (0..5_usize).prop_map(|topic| Step::Close { topic }),
+        1 => (0..5_usize, 0..3_usize).prop_map(|(topic, n)| Step::Fork { topic, n }),
+        1 => (1..15_u64).prop_map(|seconds| Step::Pass { seconds }),
+        8 => (0..6_usize, 1..4_usize).prop_map(|(reader, times)| Step::Take { reader, times }),
+        4 => (0..6_usize, way).prop_map(|(reader, kind)| Step::Resume { reader, kind }),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -114,13 +134,22 @@ struct Reader {
     way: Way,
     subscription: Option<Subscription>,
     cursor: Cursor,
+    /// Where it was told last that its topic is closed.
+    closed_at: Option<Cursor>,
     /// By topic.
     seen: HashMap<String, Seen>,
 }
 
 impl Reader {
     fn new(selection: Selection) -> Self {
-        Self { selection, way: Way::Push, subscription: None, cursor: Cursor::start(), seen: HashMap::new() }
+        Self {
+            selection,
+            way: Way::Push,
+            subscription: None,
+            cursor: Cursor::start(),
+            closed_at: None,
+            seen: HashMap::new(),
+        }
     }
 
     async fn take(&mut self, hub: &Hub) -> bool {
@@ -179,6 +208,14 @@ impl Reader {
                     self.subscription = None;
                 }
             }
+            // The filter's goes on; a topic's reader is at the end and comes back to it.
+            Some(Delivery::Closed { .. }) | None => {
+                if matches!(self.selection, Selection::Topic(_)) {
+                    self.subscription = None;
+                    // Told the same twice, it is at the end.
+                    return self.closed_at.replace(self.cursor.clone()).as_ref() != Some(&self.cursor);
+                }
+            }
             other => panic!("unexpected {other:?}"),
         }
         true
@@ -196,35 +233,115 @@ impl Reader {
     }
 
     fn excuse_all(&mut self) {
-        for topic in TOPICS {
+        for topic in TOPICS.into_iter().chain([FORK]) {
             self.excuse(topic);
         }
     }
 }
 
-async fn hub() -> Arc<Hub> {
-    // A tail of a few messages makes most readers go to the engine for history.
-    let limits = Limits { tail_messages: 4, ..Limits::default() };
-    let engine = Arc::new(MemoryEngine::new(LogId(9), limits.clone()));
-    let clock = Arc::new(ManualClock::new(Timestamp(1)));
-    Hub::start(HubConfig { limits, clock, shards: 2, ..HubConfig::new(engine) }).unwrap()
+fn name(i: usize) -> TopicName {
+    TopicName::parse(TOPICS[i]).unwrap()
 }
 
-async fn create_trimmed(hub: &Hub) {
-    let retention = Retention { count: Some(3), ..Retention::default() };
-    let config = TopicConfig { retention, ..TopicConfig::open(ContentType::octet_stream()) };
-    let topic = TopicName::parse(TOPICS[2]).unwrap();
-    hub.create_topic(CreateTopic { topic, config, durability: None, messages: Vec::new(), closed: false, fork: None })
-        .await
-        .unwrap();
+/// A hub with two logs.
+fn hub(clock: Arc<ManualClock>) -> Arc<Hub> {
+    // A tail of a few messages makes most readers go to the engine for history.
+    let limits = Limits { tail_messages: 4, ..Limits::default() };
+    let disk = Arc::new(Pretender(MemoryEngine::new(LogId(9), limits.clone())));
+    let memory = Arc::new(MemoryEngine::new(LogId(4), limits.clone()));
+    let base = HubConfig::new(disk.clone());
+    Hub::start(HubConfig { engines: vec![disk, memory], limits, clock, shards: 2, ..base }).unwrap()
+}
+
+/// A memory log that calls itself a disk.
+#[derive(Debug)]
+struct Pretender(MemoryEngine);
+
+impl Engine for Pretender {
+    fn log(&self) -> LogId {
+        self.0.log()
+    }
+    fn durability(&self) -> Durability {
+        Durability::Disk
+    }
+    fn attach(&self, observer: Arc<dyn Observer>) -> Result<()> {
+        self.0.attach(observer)
+    }
+    fn commit(&self, transaction: Transaction, now: Timestamp) -> Pending<Vec<Outcome>> {
+        self.0.commit(transaction, now)
+    }
+    fn read(&self, request: ReadRequest) -> Pending<ReadPage> {
+        self.0.read(request)
+    }
+    fn scan(&self, request: ScanRequest) -> Pending<ScanPage> {
+        self.0.scan(request)
+    }
+    fn maintain(&self, now: Timestamp) {
+        self.0.maintain(now);
+    }
+    fn close(&self) -> Pending<()> {
+        self.0.close()
+    }
+}
+
+/// Makes the topics that are not made by publishing, where they are missing.
+async fn make_topics(hub: &Hub) {
+    for i in 2..TOPICS.len() {
+        let open = TopicConfig::open(ContentType::octet_stream());
+        let (config, durability) = match i {
+            2 => (TopicConfig { retention: Retention { count: Some(3), ..Retention::default() }, ..open }, None),
+            3 => (open, Some(Durability::Memory)),
+            _ => (TopicConfig { ttl: Some(TTL), ..open }, None),
+        };
+        if hub.describe(&name(i)).await.is_err() {
+            create(
+                hub,
+                CreateTopic { topic: name(i), config, durability, messages: Vec::new(), closed: false, fork: None },
+            )
+            .await
+            .unwrap();
+        }
+    }
+}
+
+async fn create(hub: &Hub, create: CreateTopic) -> Result<()> {
+    hub.create_topic(create).await.map(drop)
+}
+
+/// A fork of a topic that is published to, and goes again.
+async fn fork(hub: &Hub, model: &mut Model, source: TopicName, n: usize) {
+    let topic = TopicName::parse(FORK).unwrap();
+    let fork = Some(ForkOf { source, at: None, sub_offset: 0, content_type: None });
+    let config = TopicConfig::open(ContentType::octet_stream());
+    let asked =
+        CreateTopic { topic: topic.clone(), config, durability: None, messages: Vec::new(), closed: false, fork };
+    if create(hub, asked).await.is_ok() {
+        publish(hub, model, &topic, n).await;
+        hub.delete_topic(&topic).await.unwrap();
+    }
+}
+
+async fn publish(hub: &Hub, model: &mut Model, topic: &TopicName, n: usize) {
+    if n == 0 {
+        return;
+    }
+    let numbers: Vec<u64> = (0..n as u64).map(|k| model.n + k).collect();
+    let message = |number: &u64| NewMessage { payload: Bytes::from(number.to_string()), ..NewMessage::default() };
+    match hub.publish(Publish::new(topic.clone(), numbers.iter().map(message).collect())).await {
+        Ok(_) => {
+            model.n += n as u64;
+            model.published.entry(topic.as_str().into()).or_default().extend(numbers);
+        }
+        Err(error) => assert!(matches!(error.kind(), Kind::TopicClosed { .. }), "{error}"),
+    }
 }
 
 async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
-    let hub = hub().await;
-    create_trimmed(&hub).await;
+    let clock = Arc::new(ManualClock::new(Timestamp(1)));
+    let hub = hub(Arc::clone(&clock));
+    make_topics(&hub).await;
     let mut model = Model::default();
-    let topic = |i: usize| TopicName::parse(TOPICS[i]).unwrap();
-    let mut readers: Vec<Reader> = (0..3).map(|i| Reader::new(Selection::Topic(topic(i)))).collect();
+    let mut readers: Vec<Reader> = (0..TOPICS.len()).map(|i| Reader::new(Selection::Topic(name(i)))).collect();
     readers.push(Reader::new(Selection::Filter(Filter::parse("t/#").unwrap())));
     for reader in &mut readers {
         // A start behind what is trimmed is no gap, but it is not the first message either.
@@ -232,18 +349,17 @@ async fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
     }
     for step in steps {
         match step {
-            Step::Publish { topic: i, n } => {
-                let numbers: Vec<u64> = (0..n as u64).map(|k| model.n + k).collect();
-                model.n += n as u64;
-                let message =
-                    |number: &u64| NewMessage { payload: Bytes::from(number.to_string()), ..NewMessage::default() };
-                hub.publish(Publish::new(topic(i), numbers.iter().map(message).collect())).await.unwrap();
-                model.published.entry(TOPICS[i].into()).or_default().extend(numbers);
-            }
+            Step::Publish { topic: i, n } => publish(&hub, &mut model, &name(i), n).await,
             Step::Delete { topic: i } => {
-                if hub.delete_topic(&topic(i)).await.is_ok() && i == 2 {
-                    create_trimmed(&hub).await;
-                }
+                // It may not be there, and then it is not to be deleted either.
+                drop(hub.delete_topic(&name(i)).await);
+                make_topics(&hub).await;
+            }
+            Step::Close { topic: i } => drop(hub.close_topic(&name(i)).await),
+            Step::Fork { topic: i, n } => fork(&hub, &mut model, name(i), n).await,
+            Step::Pass { seconds } => {
+                clock.advance(Duration::from_secs(seconds));
+                make_topics(&hub).await;
             }
             Step::Take { reader, times } => {
                 for _ in 0..times {

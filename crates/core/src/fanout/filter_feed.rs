@@ -2,9 +2,9 @@
 //!
 //! A feed exists while somebody follows its filter. What lies before it is read by scanning the log.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -24,6 +24,7 @@ pub(crate) struct FilterFeed {
     filter: Filter,
     /// What does not fit is read by scanning the log.
     entries_max: usize,
+    room: Arc<FeedRoom>,
     interest: Interest,
     /// Legs that use it, and follows that are about to: it is kept while there are any.
     pub(crate) n_users: Arc<AtomicUsize>,
@@ -64,15 +65,31 @@ impl Entry {
     }
 }
 
+/// Entries of all feeds of a log together. Many different filters may match the same message, and each feed has an
+/// entry of its own for it.
+#[derive(Debug)]
+pub(crate) struct FeedRoom {
+    n_entries: AtomicUsize,
+    n_max: usize,
+}
+
+impl FeedRoom {
+    /// Room for so many entries.
+    pub(crate) fn new(n_max: usize) -> Arc<Self> {
+        Arc::new(Self { n_entries: AtomicUsize::new(0), n_max })
+    }
+}
+
 impl FilterFeed {
     /// A feed of what comes behind `from`.
-    pub(crate) fn new(log: LogId, filter: Filter, from: Offset, entries_max: usize) -> Self {
+    pub(crate) fn new(log: LogId, filter: Filter, from: Offset, entries_max: usize, room: Arc<FeedRoom>) -> Self {
         let state = State { entries: VecDeque::new(), from, latest: None };
         Self {
             id: next_source_id(),
             log,
             filter,
             entries_max,
+            room,
             interest: Interest::default(),
             n_users: Arc::default(),
             state: Mutex::new(state),
@@ -82,17 +99,20 @@ impl FilterFeed {
     pub(crate) fn push(&self, entry: Entry) {
         let mut state = self.state.lock();
         state.entries.push_back(entry);
-        // Messages go when they leave the log's tail; notices alone would gather without an end.
-        if state.entries.len() > self.entries_max
-            && let Some(oldest) = state.entries.pop_front()
-        {
+        let n_entries = self.room.n_entries.fetch_add(1, Ordering::Relaxed) + 1;
+        // Messages go when they leave the log's tail; notices alone would gather without an end, and so would messages
+        // that are in many feeds. A batch of them always stays, so that who has caught up never has to scan.
+        let full = state.entries.len() > self.entries_max
+            || n_entries > self.room.n_max && state.entries.len() > DELIVERY_MESSAGES_MAX;
+        if full && let Some(oldest) = state.entries.pop_front() {
             state.from = oldest.offset();
+            self.room.n_entries.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
     /// Takes messages of a deleted topic out, from its last one back: a reader gets what it had not read yet, or is
     /// told of the deletion, but never gets a part with a hole.
-    pub(crate) fn remove(&self, last: Offset) {
+    pub(crate) fn remove(&self, topic: &TopicName, last: Offset) {
         let mut state = self.state.lock();
         state.latest = None;
         let mut offset = last;
@@ -100,6 +120,10 @@ impl FilterFeed {
             let at = state.entries.partition_point(|entry| entry.offset() < offset);
             let Some(entry) = state.entries.get_mut(at).filter(|entry| entry.offset() == offset) else { return };
             let Entry::Message(message) = entry else { return };
+            // The message before a fork's first own one is its source's, which is not deleted.
+            if message.topic != *topic {
+                return;
+            }
             let previous = message.previous;
             *entry = Entry::Gone { offset };
             offset = previous;
@@ -112,6 +136,7 @@ impl FilterFeed {
         while state.entries.front().is_some_and(|entry| entry.offset() <= through) {
             state.entries.pop_front();
             state.from = state.from.max(through);
+            self.room.n_entries.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -121,6 +146,12 @@ impl FilterFeed {
         let request =
             ScanRequest { after, through, wanted, messages: DELIVERY_MESSAGES_MAX, bytes: DELIVERY_BYTES_MAX };
         History::Filter { log: self.log, request }
+    }
+}
+
+impl Drop for FilterFeed {
+    fn drop(&mut self) {
+        self.room.n_entries.fetch_sub(self.state.get_mut().entries.len(), Ordering::Relaxed);
     }
 }
 
@@ -142,6 +173,9 @@ impl Source for FilterFeed {
         let after = place.at.offset;
         if after < state.from {
             return Step::Behind(self.history(after, state.from));
+        }
+        if place.known_trims.capacity() > 0 {
+            place.known_trims = HashMap::new();
         }
         let first = state.entries.partition_point(|entry| entry.offset() <= after);
         let at = |offset| Position { log: self.log, offset };

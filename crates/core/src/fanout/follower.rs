@@ -30,6 +30,10 @@ pub(crate) struct Follower {
     pub(crate) legs: SmallVec<[Leg; 1]>,
     /// The sink is full.
     pub(crate) blocked: bool,
+    /// The leg that is served first when the sink is ready, so that a busy log does not keep the other one waiting.
+    pub(crate) turn: usize,
+    /// A leg whose history came when the sink was full: nothing of the others is delivered before it.
+    pub(crate) owed: Option<usize>,
     pub(crate) _usage: Usage,
 }
 

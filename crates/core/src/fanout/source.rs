@@ -20,13 +20,19 @@ pub(crate) struct Place {
     pub(crate) at: Position,
     /// Set while the topic did not exist when it was looked up: whatever is created then is followed from its start.
     pub(crate) unborn: bool,
-    /// For filters: trims that the reader knows of, or that happened before it began at the start.
+    /// For filters: trims that the reader knows of, or that happened before it began at the start. Forgotten once it
+    /// has caught up, for then it is behind them.
     pub(crate) known_trims: HashMap<TopicName, Offset>,
 }
 
 impl Place {
     pub(crate) fn at(at: Position) -> Self {
         Self { at, unborn: false, known_trims: HashMap::new() }
+    }
+
+    /// The reader was told of a gap.
+    pub(crate) fn knows(&mut self, topic: TopicName, first_available: Position) {
+        self.known_trims.insert(topic, first_available.offset);
     }
 }
 

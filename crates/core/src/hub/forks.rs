@@ -68,7 +68,7 @@ impl Hub {
         sub_offset: u64,
     ) -> Result<(Offset, Option<NewMessage>)> {
         if sub_offset == 0 {
-            return Ok((anchor, None));
+            return Ok((self.last_through(source, anchor).await?, None));
         }
         let by_message = is_json(source.config.content_type.essence());
         let n_wanted = if by_message { sub_offset } else { 1 };
@@ -99,7 +99,18 @@ impl Hub {
             headers: last.headers.clone(),
             payload: last.payload.slice(..n_bytes),
         };
-        Ok((anchor, Some(part)))
+        Ok((last.previous, Some(part)))
+    }
+
+    /// The source's last message at or before an anchor, which may be any position; zero if there is none.
+    async fn last_through(&self, source: &TopicInfo, anchor: Offset) -> Result<Offset> {
+        if anchor < source.next.offset
+            && let Some(next) = self.first_behind(source, anchor, 1).await?.first()
+        {
+            return Ok(next.previous);
+        }
+        // The end of a topic without messages is where it was created.
+        Ok(if source.next == source.created { Offset::ZERO } else { source.next.offset })
     }
 
     async fn first_behind(&self, source: &TopicInfo, anchor: Offset, n: usize) -> Result<Vec<Arc<Message>>> {

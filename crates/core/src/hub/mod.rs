@@ -175,6 +175,8 @@ impl Drop for Hub {
         for task in self.tasks.get_mut() {
             task.abort();
         }
+        // Followers that no shard has seen yet end, too.
+        self.registry.shards.close();
     }
 }
 

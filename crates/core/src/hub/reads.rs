@@ -19,6 +19,8 @@ impl Hub {
         since: &Since,
         absent: Absent,
     ) -> Result<(Option<Arc<Topic>>, Position)> {
+        // The end has to be older than the look: a topic that comes into being in between is not to be skipped.
+        let end = self.end_of(self.engines[0].log());
         let topic = self.find(name).await?;
         if let Some(topic) = &topic {
             topic.check_not_hidden()?;
@@ -47,7 +49,7 @@ impl Hub {
             None => position,
         };
         // The start of what does not exist yet is the end of what there is.
-        let position = if position.is_start() { self.end_of(self.engines[0].log()) } else { position };
+        let position = if position.is_start() { end } else { position };
         Ok((topic, position))
     }
 
@@ -57,15 +59,16 @@ impl Hub {
         let nothing =
             |info| Page { info, from, batch: Arc::new(Batch::new(Vec::new(), from)), up_to_date: true, closed: false };
         let Some(topic) = topic else { return Ok(nothing(None)) };
-        let (batch, up_to_date) = match topic.glance(from.offset, messages, bytes) {
+        let (batch, up_to_date) = match topic.glance(from, messages, bytes)? {
             Glance::Absent => return Ok(nothing(None)),
             Glance::Batch { batch, up_to_date } => (batch, up_to_date),
             Glance::Behind { log, request, until } => {
                 let Some(engine) = self.engine(log) else { return Ok(nothing(None)) };
+                let after = request.after;
                 let page = engine.read(request).await?;
-                if page.trimmed_through > from.offset {
-                    // Retention has overtaken the read; now it is known here too, or will be at the next try.
-                    topic.admit(from, self.registry.newest(log))?;
+                if page.trimmed_through > after {
+                    // Retention has overtaken the read, which may not be known here yet.
+                    return Err(topic.gap(Position { log, offset: page.trimmed_through }));
                 }
                 // If there is nothing, as of a fork that inherits nothing, reading goes on in memory.
                 let offset = page.messages.last().map_or(until, |message| message.offset);

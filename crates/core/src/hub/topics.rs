@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
-use crate::cursor::{LogId, Position};
+use crate::cursor::{LogId, Offset, Position};
 use crate::engine::Durability;
 use crate::engine::transaction::{Append, Create, Delete, Op, Outcome, TopicConfig};
 use crate::error::{Error, Kind, Result};
@@ -64,6 +64,10 @@ impl Hub {
     /// Dropping the future does not take the creation back.
     pub async fn create_topic(&self, create: CreateTopic) -> Result<(bool, TopicInfo)> {
         refuse_reserved(&create.topic)?;
+        if let Some(fork) = &create.fork {
+            // A fork could be read where its source must not be.
+            refuse_reserved(&fork.source)?;
+        }
         self.create_any(create).await
     }
 
@@ -99,15 +103,20 @@ impl Hub {
 
     /// What can be told of a topic. It does not count as a use.
     pub async fn describe(&self, name: &TopicName) -> Result<TopicInfo> {
-        let topic = self.find(name).await?.ok_or_else(|| not_found(name))?;
+        let topic = self.registry.get(name).ok_or_else(|| not_found(name))?;
         topic.check_not_hidden()?;
+        if let Some((log, created)) = topic.expired(self.clock.now(), false) {
+            // Who looks before they publish is not to be overtaken by who publishes next, and so does not wait here.
+            self.ask_to_delete(&topic, log, created);
+            return Err(not_found(name));
+        }
         topic.info().ok_or_else(|| not_found(name))
     }
 
     /// Topics in the order of their names.
     pub fn list_topics(&self, list: &ListTopics) -> Vec<TopicInfo> {
         let now = self.clock.now();
-        let alive = |topic: &Topic| topic.expired(now).is_none();
+        let alive = |topic: &Topic| topic.expired(now, false).is_none();
         let topics = self.registry.list(list.filter.as_ref(), list.after.as_ref(), list.max, alive);
         topics.iter().filter_map(|topic| topic.info()).collect()
     }
@@ -181,8 +190,32 @@ impl Hub {
         }
     }
 
+    /// Deletes a topic that is over before something is written to it. The deletion is only asked for, if it goes to
+    /// the log that what is written goes to: who waited for it could be overtaken by what is published next.
+    pub(crate) async fn make_way(&self, topic: &Topic) -> Result<()> {
+        let Some((log, created)) = topic.expired(self.clock.now(), true) else { return Ok(()) };
+        if log != self.engines[0].log() {
+            return self.delete_life(topic, log, created).await;
+        }
+        self.ask_to_delete(topic, log, created);
+        Ok(())
+    }
+
+    /// Has a life of a topic deleted. If that fails, so does what comes behind it in the log, or it is tried again.
+    fn ask_to_delete(&self, topic: &Topic, log: LogId, created: Offset) {
+        if let Some(engine) = self.engine(log) {
+            let delete = Delete { topic: topic.name.clone(), created: Some(created) };
+            // It goes its way without being waited for.
+            drop(engine.commit(Op::Delete(delete).into(), self.clock.now()));
+        }
+    }
+
     async fn expire(&self, topic: &Topic, now: Timestamp) -> Result<()> {
-        let Some((log, created)) = topic.expired(now) else { return Ok(()) };
+        let Some((log, created)) = topic.expired(now, false) else { return Ok(()) };
+        self.delete_life(topic, log, created).await
+    }
+
+    async fn delete_life(&self, topic: &Topic, log: LogId, created: Offset) -> Result<()> {
         let delete = Delete { topic: topic.name.clone(), created: Some(created) };
         match self.commit(log, Op::Delete(delete)).await {
             // Somebody else was faster.

@@ -75,9 +75,10 @@ impl Hub {
         self.check_messages(&publish.messages)?;
         check_producer(publish.producer.as_ref(), publish.stream_seq.as_deref())?;
         let topic = match publish.if_absent {
-            IfAbsent::Create => self.live(&publish.topic).await?,
-            IfAbsent::Refuse => self.find(&publish.topic).await?.ok_or_else(|| not_found(&publish.topic))?,
+            IfAbsent::Create => self.registry.get_or_reserve(&publish.topic)?,
+            IfAbsent::Refuse => self.registry.get(&publish.topic).ok_or_else(|| not_found(&publish.topic))?,
         };
+        self.make_way(&topic).await?;
         let create = match publish.if_absent {
             IfAbsent::Refuse => None,
             IfAbsent::Create => {

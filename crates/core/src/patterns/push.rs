@@ -20,6 +20,9 @@ use crate::hub::topics::ListTopics;
 use crate::name::{Filter, TopicName};
 use crate::reading::Absent;
 
+/// Topics that are looked through in one go.
+const LIST_TURN_MAX: usize = 1_000;
+
 impl Hub {
     /// Checks where a follower wants to begin. Nothing that is published after this is missed.
     pub async fn start_at(&self, selection: &Selection, since: &Since, absent: Absent) -> Result<Start> {
@@ -82,11 +85,16 @@ impl Hub {
 
     /// The start of a filter: trims that have happened before are no loss to a reader that begins now.
     fn start_of_filter(&self, filter: &Filter, log: LogId, known_trims: &mut HashMap<TopicName, Offset>) -> Offset {
-        let topics = self.list_topics(&ListTopics { filter: Some(filter.clone()), after: None, max: usize::MAX });
-        for info in topics.into_iter().filter(|info| info.created.log == log && info.first > info.created) {
-            known_trims.insert(info.topic, info.first.offset);
+        let mut after = None;
+        loop {
+            // Some at a time, for no topic can come into being while they are looked through.
+            let topics = self.list_topics(&ListTopics { filter: Some(filter.clone()), after, max: LIST_TURN_MAX });
+            let Some(last) = topics.last() else { return Offset::ZERO };
+            after = Some(last.topic.clone());
+            for info in topics.into_iter().filter(|info| info.created.log == log && info.first > info.created) {
+                known_trims.insert(info.topic, info.first.offset);
+            }
         }
-        Offset::ZERO
     }
 
     /// Follows: the sink gets everything behind the start, in order, until the handle is dropped or the end is
@@ -106,7 +114,7 @@ impl Hub {
             reading: false,
             _usage: leg.usage,
         });
-        let follower = Follower { id, sink, legs: legs.collect(), blocked: false, _usage: usage };
+        let follower = Follower { id, sink, legs: legs.collect(), blocked: false, turn: 0, owed: None, _usage: usage };
         shards.command(id, Command::Add(Box::new(follower)));
         Ok(FollowerHandle { shards: Arc::clone(shards), id })
     }

@@ -15,7 +15,7 @@ use crate::cursor::{LogId, Offset, Position};
 use crate::engine::transaction::{Record, TopicState};
 use crate::engine::{Durability, Observer, Trimmed};
 use crate::error::{Error, Kind, Result};
-use crate::fanout::filter_feed::{Entry, FilterFeed};
+use crate::fanout::filter_feed::{Entry, FeedRoom, FilterFeed};
 use crate::fanout::filter_tree::FilterTree;
 use crate::fanout::follower::Usage;
 use crate::fanout::shard::Shards;
@@ -27,6 +27,9 @@ use crate::topic::Topic;
 
 /// Places of topics that do not exist which are kept although nobody waits, so that stale cursors are recognised.
 const ABSENT_KEPT_MAX: usize = 100_000;
+
+/// Feeds that every message of a log's tail may be in, on average; when it is more, feeds forget before the tail does.
+const FEEDS_PER_MESSAGE: usize = 4;
 
 /// Everything that is visible.
 ///
@@ -60,6 +63,7 @@ struct LogView {
     /// Feeds of the filters that are followed. Written while no commit is being shown, so that a new feed misses
     /// nothing behind its beginning.
     filters: RwLock<FilterTree<Arc<FilterFeed>>>,
+    feed_room: Arc<FeedRoom>,
 }
 
 impl Registry {
@@ -76,6 +80,7 @@ impl Registry {
             newest: AtomicU64::new(0),
             tail: Mutex::new(LogTail::new(limits.tail_bytes, limits.tail_messages)),
             filters: RwLock::default(),
+            feed_room: FeedRoom::new(limits.tail_messages.saturating_mul(FEEDS_PER_MESSAGE)),
         });
         Self { shards, clock, topics: RwLock::default(), logs: logs.collect(), limits }
     }
@@ -158,7 +163,13 @@ impl Registry {
             ));
         }
         let from = Offset(view.through.load(Ordering::Acquire));
-        let feed = Arc::new(FilterFeed::new(log, filter.clone(), from, self.limits.tail_messages));
+        let feed = Arc::new(FilterFeed::new(
+            log,
+            filter.clone(),
+            from,
+            self.limits.tail_messages,
+            Arc::clone(&view.feed_room),
+        ));
         let usage = Usage::new(&feed.n_users);
         filters.insert(filter, Arc::clone(&feed));
         Ok((feed, usage))
@@ -185,8 +196,7 @@ impl Registry {
         match record {
             Record::Created { topic, offset, time, config, deleted_at } => {
                 let fork = config.fork.as_ref();
-                let source = fork.and_then(|fork| self.get(&fork.source)).and_then(|source| source.info());
-                let trimmed = source.filter(|source| source.first.offset > source.created.offset);
+                let source = fork.and_then(|fork| self.get(&fork.source));
                 let through = fork.map_or(Offset::ZERO, |fork| fork.through);
                 let state = TopicState {
                     config: Arc::clone(config),
@@ -194,7 +204,7 @@ impl Registry {
                     created_at: *time,
                     deleted_at: *deleted_at,
                     last: through,
-                    trimmed_through: trimmed.map_or(Offset::ZERO, |source| source.first.offset.min(through)),
+                    trimmed_through: source.map_or(Offset::ZERO, |source| source.trimmed_through().min(through)),
                     closed: false,
                     hidden: false,
                     messages: 0,
@@ -230,7 +240,7 @@ impl Registry {
                 let hide = matches!(record, Record::Hidden { .. });
                 let last = self.end(topic, Position { log: view.log, offset: *offset }, hide);
                 filters.for_each_match(topic, |feed| {
-                    feed.remove(last);
+                    feed.remove(topic, last);
                     feed.push(Entry::Deleted { topic: topic.clone(), offset: *offset });
                 });
             }

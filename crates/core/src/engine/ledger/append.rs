@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::cursor::Offset;
+use crate::engine::ledger::state::Undo;
 use crate::engine::ledger::{Ledger, TopicLedger, topic_gone, topic_not_found};
 use crate::engine::transaction::{Append, Appended, Outcome, ProducerStep, Record};
 use crate::error::{Error, Kind, Result};
@@ -35,9 +36,7 @@ impl Ledger {
         if let Some(duplicate) = self.check_append(&append, now)? {
             return Ok(Outcome::Appended(duplicate));
         }
-        for message in append.messages {
-            self.append_message(&append.topic, message, now, records);
-        }
+        self.append_messages(&append.topic, append.messages, now, records);
         let topic = &append.topic;
         if let Some(value) = append.stream_seq {
             let offset = self.next_offset();
@@ -142,26 +141,34 @@ impl Ledger {
         if step.seq == known.seq + 1 { Ok(Step::New) } else { Err(producer_gap(known.seq + 1, step.seq)) }
     }
 
-    pub(super) fn append_message(
+    /// Appends a topic's messages. One look-up and one way back serve them all, since this is what a log does most.
+    pub(super) fn append_messages(
         &mut self,
         name: &TopicName,
-        message: NewMessage,
+        messages: Vec<NewMessage>,
         now: Timestamp,
         records: &mut Vec<Record>,
     ) {
-        let offset = self.next_offset();
-        let Some((name, topic)) = self.topics.get_key_value(name) else { return };
-        let message = Message {
-            // The ledger's own name is shared by all messages of the topic.
-            topic: name.clone(),
-            offset,
-            previous: topic.last,
-            time: now,
-            content_type: message.content_type.unwrap_or_else(|| topic.config.content_type.clone()),
-            headers: message.headers,
-            payload: message.payload,
-        };
-        self.record(Record::Message(Arc::new(message)), records);
+        // The ledger's own name is shared by all messages of the topic.
+        let Some((name, _)) = self.topics.get_key_value(name).filter(|_| !messages.is_empty()) else { return };
+        let name = name.clone();
+        let Some(topic) = self.topics.get_mut(&name) else { return };
+        self.journal.push(Undo::Last(name.clone(), topic.last));
+        records.reserve(messages.len());
+        for message in messages {
+            self.last = self.last.next();
+            let message = Message {
+                topic: name.clone(),
+                offset: self.last,
+                previous: topic.last,
+                time: now,
+                content_type: message.content_type.unwrap_or_else(|| topic.config.content_type.clone()),
+                headers: message.headers,
+                payload: message.payload,
+            };
+            topic.last = message.offset;
+            records.push(Record::Message(Arc::new(message)));
+        }
     }
 }
 

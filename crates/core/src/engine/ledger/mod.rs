@@ -161,9 +161,7 @@ impl Ledger {
             self.check_fork(fork, &create.config)?;
         }
         self.create_topic(&create.topic, create.config.into(), now, records)?;
-        for message in create.messages {
-            self.append_message(&create.topic, message, now, records);
-        }
+        self.append_messages(&create.topic, create.messages, now, records);
         if create.closed {
             self.close_topic(&create.topic, None, records);
         }

@@ -7,7 +7,7 @@ use crate::cursor::Offset;
 use crate::engine::Trimmed;
 use crate::engine::ledger::TopicLedger;
 use crate::engine::transaction::{Record, TopicState};
-use crate::message::Message;
+use crate::message::{MESSAGE_OVERHEAD_BYTES, Message};
 use crate::name::TopicName;
 
 /// One topic's messages in order.
@@ -17,7 +17,7 @@ pub(super) struct Kept {
     pub(super) trimmed_through: Offset,
     pub(super) closed: Option<Offset>,
     pub(super) hidden: bool,
-    /// The oldest messages of a fork, which it shares with its source. They do not count.
+    /// The oldest messages of a fork, whose payloads it shares with its source. They do not count for its retention.
     inherited: VecDeque<Arc<Message>>,
     messages: VecDeque<Arc<Message>>,
     bytes: u64,
@@ -55,6 +55,18 @@ impl Kept {
 
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Bytes that it takes in memory: an inherited message is a copy of all but what it shares.
+    pub(super) fn held(&self) -> u64 {
+        self.bytes + (self.inherited.len() * MESSAGE_OVERHEAD_BYTES) as u64
+    }
+
+    /// Bytes that a fork of it would take.
+    pub(super) fn held_by_fork(&self, through: Offset) -> u64 {
+        let n_through =
+            |messages: &VecDeque<Arc<Message>>| messages.partition_point(|message| message.offset <= through);
+        ((n_through(&self.inherited) + n_through(&self.messages)) * MESSAGE_OVERHEAD_BYTES) as u64
     }
 
     pub(super) fn oldest(&self) -> Option<&Message> {

@@ -41,7 +41,7 @@ struct Inner {
     /// Where topics were deleted, for filters that lag.
     deletions: BTreeMap<Offset, TopicName>,
     observer: Option<Arc<dyn Observer>>,
-    /// Bytes of all messages that are kept.
+    /// Bytes of all messages that are kept, and of what forks copy of them.
     bytes: u64,
     bytes_max: u64,
     closed: bool,
@@ -79,6 +79,10 @@ impl MemoryEngine {
         let staged = inner.ledger.stage(transaction, now)?;
         let new = staged.records.iter().map(|record| match record {
             Record::Message(message) => message.size() as u64,
+            Record::Created { config, .. } => config
+                .fork
+                .as_ref()
+                .map_or(0, |fork| inner.topics.get(&fork.source).map_or(0, |source| source.held_by_fork(fork.through))),
             _ => 0,
         });
         if inner.bytes.saturating_add(new.sum()) > inner.bytes_max {
@@ -113,6 +117,7 @@ impl Inner {
                     Some((source, through)) => Kept::fork(*offset, topic, source, through),
                     None => Kept::new(*offset),
                 };
+                self.bytes += kept.held();
                 self.topics.insert(topic.clone(), kept);
                 if config.retention.age.is_some() {
                     self.ageing.insert(topic.clone());
@@ -123,12 +128,13 @@ impl Inner {
                 let retention = self.ledger.topic(&message.topic)?.config.retention;
                 let kept = self.topics.get_mut(&message.topic)?;
                 kept.push(Arc::clone(message));
+                let held = kept.held();
                 self.bytes += message.size() as u64;
                 let trimmed = kept.trim(|kept| {
                     retention.count.is_some_and(|max| kept.len() > max)
                         || retention.bytes.is_some_and(|max| kept.bytes() > max)
                 })?;
-                self.bytes -= trimmed.bytes;
+                self.bytes -= held - kept.held();
                 Some((message.topic.clone(), trimmed))
             }
             Record::Closed { topic, offset, .. } => {
@@ -143,7 +149,7 @@ impl Inner {
             }
             Record::Deleted { topic, offset } => {
                 let kept = self.topics.remove(topic)?;
-                self.bytes -= kept.bytes();
+                self.bytes -= kept.held();
                 self.ageing.remove(topic);
                 if !kept.hidden {
                     self.deletions.insert(*offset, topic.clone());
@@ -162,13 +168,14 @@ impl Inner {
         let Some(age) = self.ledger.topic(topic).and_then(|t| t.config.retention.age) else { return false };
         let Some(kept) = self.topics.get_mut(topic) else { return false };
         let mut n_left = MAINTAIN_TURN_MAX;
+        let held = kept.held();
         let trimmed = kept.trim(|kept| {
             let old = kept.oldest().is_some_and(|message| now.since(message.time) > age);
             n_left = n_left.saturating_sub(usize::from(old));
             old && n_left > 0
         });
         if let Some(trimmed) = trimmed {
-            self.bytes -= trimmed.bytes;
+            self.bytes -= held - kept.held();
             if let Some(observer) = &self.observer {
                 observer.trimmed(topic, trimmed);
             }
@@ -197,6 +204,9 @@ impl Inner {
     /// Merges the wanted topics by offset.
     fn scan(&self, request: &ScanRequest) -> ScanPage {
         let mut page = ScanPage { through: request.through, ..ScanPage::default() };
+        if request.after >= request.through {
+            return page;
+        }
         let mut heads = BinaryHeap::new();
         let mut wanted = Vec::new();
         for (name, kept) in self.topics.iter().filter(|(name, kept)| !kept.hidden && (request.wanted)(name)) {

@@ -14,6 +14,7 @@ use crate::engine::{Engine, ReadPage, ScanPage};
 use crate::error::Result;
 use crate::fanout::follower::Follower;
 use crate::fanout::source::{SHARDS_MAX, Source};
+use crate::name::TopicName;
 
 pub(crate) use self::run::run;
 
@@ -35,6 +36,8 @@ struct Shard {
 pub(crate) struct Inbox {
     pub(crate) commands: Vec<Command>,
     pub(crate) dirty: Vec<Arc<dyn Source>>,
+    /// Nobody looks any more: what comes is dropped.
+    closed: bool,
 }
 
 /// What a shard is asked to do.
@@ -48,8 +51,8 @@ pub(crate) enum Command {
 
 /// What a history read brought.
 pub(crate) enum Loaded {
-    /// The page, and the offset behind which everything is in memory.
-    Topic(ReadPage, Offset),
+    /// The page of a topic, and the offset behind which everything is in memory.
+    Topic(ReadPage, TopicName, Offset),
     Filter(ScanPage),
 }
 
@@ -78,8 +81,19 @@ impl Shards {
     pub(crate) fn command(&self, follower: u64, command: Command) {
         let n_shards = self.shards.len() as u64;
         if let Some(shard) = usize::try_from(follower % n_shards).ok().and_then(|i| self.shards.get(i)) {
-            shard.inbox.lock().commands.push(command);
-            shard.wake.notify_one();
+            let mut inbox = shard.inbox.lock();
+            if !inbox.closed {
+                inbox.commands.push(command);
+                shard.wake.notify_one();
+            }
+        }
+    }
+
+    /// Drops what the shards have not seen, and what comes from now on: they are not run any more.
+    pub(crate) fn close(&self) {
+        for shard in &self.shards {
+            let unseen = std::mem::replace(&mut *shard.inbox.lock(), Inbox { closed: true, ..Inbox::default() });
+            drop(unseen);
         }
     }
 
@@ -94,13 +108,19 @@ impl Shards {
     /// Tells a shard that a source has something new.
     pub(crate) fn mark_dirty(&self, shard: usize, source: &Arc<dyn Source>) {
         if let Some(shard) = self.shards.get(shard) {
-            shard.inbox.lock().dirty.push(Arc::clone(source));
-            shard.wake.notify_one();
+            let mut inbox = shard.inbox.lock();
+            if !inbox.closed {
+                inbox.dirty.push(Arc::clone(source));
+                shard.wake.notify_one();
+            }
         }
     }
 
     fn take_inbox(&self, shard: usize) -> Inbox {
-        self.shards.get(shard).map(|shard| std::mem::take(&mut *shard.inbox.lock())).unwrap_or_default()
+        let Some(shard) = self.shards.get(shard) else { return Inbox::default() };
+        let mut inbox = shard.inbox.lock();
+        let closed = inbox.closed;
+        std::mem::replace(&mut *inbox, Inbox { closed, ..Inbox::default() })
     }
 
     async fn wait(&self, shard: usize) {

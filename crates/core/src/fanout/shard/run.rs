@@ -24,7 +24,8 @@ pub(crate) async fn run(shards: Arc<Shards>, shard: usize, engines: Engines) {
     let mut state = State::new(shards, shard, engines);
     loop {
         let inbox = state.shards.take_inbox(state.shard);
-        let idle = inbox.commands.is_empty() && inbox.dirty.is_empty() && state.queue.is_empty();
+        state.commands.extend(inbox.commands);
+        let idle = state.commands.is_empty() && inbox.dirty.is_empty() && state.queue.is_empty();
         if idle {
             state.shards.wait(state.shard).await;
             continue;
@@ -33,10 +34,8 @@ pub(crate) async fn run(shards: Arc<Shards>, shard: usize, engines: Engines) {
             source.interest().seen(state.shard);
             state.enqueue(source.id());
         }
-        for command in inbox.commands {
-            state.obey(command);
-        }
-        if state.turn() {
+        let (commanded, walked) = (state.obey_some(), state.turn());
+        if commanded || walked {
             tokio::task::yield_now().await;
         }
     }
@@ -61,6 +60,8 @@ struct State {
     /// Where a follower's id is found; a follower that has ended is not here any more.
     keys: HashMap<u64, usize>,
     sources: HashMap<u64, Followed>,
+    /// What there was no time for yet.
+    commands: VecDeque<Command>,
     /// Walks to be done: a source and how far its walk has come.
     queue: VecDeque<(u64, usize)>,
     n_deliveries: usize,
@@ -83,10 +84,31 @@ impl State {
             followers: Slab::new(),
             keys: HashMap::new(),
             sources: HashMap::new(),
+            commands: VecDeque::new(),
             queue: VecDeque::new(),
             n_deliveries: 0,
             stopped: false,
         }
+    }
+
+    /// Obeys for a bounded while, so that a rush of readers does not hold up what is published; tells whether there is
+    /// more to do.
+    fn obey_some(&mut self) -> bool {
+        let end = Instant::now() + SHARD_TURN_MAX;
+        self.n_deliveries = 0;
+        let mut n_obeyed = 0_usize;
+        while let Some(command) = self.commands.pop_front() {
+            self.obey(command);
+            n_obeyed += 1;
+            let over =
+                self.n_deliveries >= SHARD_TURN_DELIVERIES_MAX || n_obeyed.is_multiple_of(32) && Instant::now() >= end;
+            if over {
+                return !self.commands.is_empty();
+            }
+        }
+        // A rush is rare, and its room is not kept for the next one.
+        self.commands = VecDeque::new();
+        false
     }
 
     fn obey(&mut self, command: Command) {
@@ -219,9 +241,10 @@ impl State {
     }
 
     fn serve(&mut self, key: usize) {
-        let n_legs = self.followers.get(key).map_or(0, |follower| follower.legs.len());
-        for leg in 0..n_legs {
-            if self.serve_leg(key, leg) == Served::Ended {
+        let Some(follower) = self.followers.get(key) else { return };
+        let (first, n_legs) = (follower.turn, follower.legs.len());
+        for i in 0..n_legs {
+            if self.serve_leg(key, (first + i) % n_legs) == Served::Ended {
                 return;
             }
         }
@@ -232,14 +255,18 @@ impl State {
         loop {
             let Some(follower) = self.followers.get_mut(key) else { return Served::Ended };
             let Some(place) = follower.legs.get_mut(leg) else { return Served::Alive };
-            if follower.blocked || place.reading {
+            if follower.blocked || place.reading || follower.owed.is_some_and(|owed| owed != leg) {
                 return Served::Alive;
             }
             match place.source.step(&mut place.place) {
+                Step::CaughtUp if follower.owed.take().is_some() => {
+                    self.serve(key);
+                    return self.served(key);
+                }
                 Step::CaughtUp => return Served::Alive,
                 Step::Deliver { delivery, next } => {
                     self.n_deliveries += 1;
-                    if !self.offer(key, leg, &delivery, next) {
+                    if self.offer(key, leg, &delivery, next) != Taken::Yes {
                         return self.served(key);
                     }
                 }
@@ -269,21 +296,24 @@ impl State {
         Served::Ended
     }
 
-    /// Offers a delivery; tells whether more can be offered.
-    fn offer(&mut self, key: usize, leg: usize, delivery: &Delivery, next: Position) -> bool {
-        let Some(follower) = self.followers.get_mut(key) else { return false };
+    /// Offers a delivery; tells what the sink did with it. A follower that has ended by it is gone.
+    fn offer(&mut self, key: usize, leg: usize, delivery: &Delivery, next: Position) -> Taken {
+        let Some(follower) = self.followers.get_mut(key) else { return Taken::Gone };
         let taken = follower.sink.deliver(delivery);
+        let n_legs = follower.legs.len();
         if matches!(taken, Taken::Yes | Taken::YesAndFull)
-            && let Some(leg) = follower.legs.get_mut(leg)
+            && let Some(place) = follower.legs.get_mut(leg)
         {
-            leg.place.at = next;
+            place.place.at = next;
+            follower.turn = (leg + 1) % n_legs;
+            follower.owed = None;
         }
         follower.blocked = matches!(taken, Taken::YesAndFull | Taken::No);
         if taken == Taken::Gone || matches!(delivery, Delivery::Messages { closed: true, .. } if taken != Taken::No) {
             self.remove(key);
-            return false;
+            return Taken::Gone;
         }
-        taken == Taken::Yes
+        taken
     }
 
     /// Reads history in a task of its own, so that the shard does not wait for a disk.
@@ -297,7 +327,8 @@ impl State {
             let _permit = shards.history_reads.acquire().await;
             let loaded = match (engine, history) {
                 (Some(engine), History::Topic { request, until, .. }) => {
-                    engine.read(request).await.map(|page| Loaded::Topic(page, until))
+                    let topic = request.topic.clone();
+                    engine.read(request).await.map(|page| Loaded::Topic(page, topic, until))
                 }
                 (Some(engine), History::Filter { request, .. }) => engine.scan(request).await.map(Loaded::Filter),
                 (None, _) => Err(Error::new(Kind::StaleCursor, "the log of this cursor is gone; start again")),
@@ -313,13 +344,15 @@ impl State {
         let log = place.place.at.log;
         let deliveries = match loaded {
             // There is nothing, as of a fork that inherits nothing; what may have come since is in memory.
-            Ok(Loaded::Topic(page, until)) if page.messages.is_empty() && page.trimmed_through <= until => {
+            Ok(Loaded::Topic(page, _, until))
+                if page.messages.is_empty() && page.trimmed_through <= place.place.at.offset =>
+            {
                 vec![(None, Position { log, offset: until })]
             }
-            Ok(Loaded::Topic(page, _)) => topic_deliveries(page, place.place.at),
+            Ok(Loaded::Topic(page, topic, _)) => topic_deliveries(page, topic, place.place.at),
             Ok(Loaded::Filter(page)) => {
-                let gaps = unknown_gaps(&page, log, &mut place.place.known_trims);
-                filter_deliveries(page, log, gaps)
+                let gaps = unknown_gaps(&page, log, &place.place.known_trims);
+                filter_deliveries(page, place.place.at, gaps)
             }
             Err(error) => {
                 self.end(key, &Delivery::Failed(error));
@@ -328,30 +361,37 @@ impl State {
         };
         for (delivery, next) in deliveries {
             self.n_deliveries += 1;
+            let taken = delivery.as_ref().map_or(Taken::Yes, |delivery| self.offer(key, leg, delivery, next));
+            let Some(follower) = self.followers.get_mut(key) else { return };
+            let Some(place) = follower.legs.get_mut(leg) else { return };
             match delivery {
-                Some(delivery) if !self.offer(key, leg, &delivery, next) => return,
-                Some(_) => {}
-                None => {
-                    if let Some(leg) = self.followers.get_mut(key).and_then(|f| f.legs.get_mut(leg)) {
-                        leg.place.at = next;
-                    }
+                _ if taken == Taken::No => follower.owed = Some(leg),
+                // Only a filter is told of a gap that it has not passed by that.
+                Some(Delivery::Gap { topic: Some(topic), first_available, at }) if at != first_available => {
+                    place.place.knows(topic, first_available)
                 }
+                Some(_) => {}
+                None => place.place.at = next,
+            }
+            if taken != Taken::Yes {
+                return;
             }
         }
-        self.serve_leg(key, leg);
+        if let Some(follower) = self.followers.get_mut(key) {
+            follower.owed = None;
+        }
+        self.serve(key);
     }
 }
 
 type Deliveries = Vec<(Option<Delivery>, Position)>;
 
-fn topic_deliveries(page: ReadPage, at: Position) -> Deliveries {
+fn topic_deliveries(page: ReadPage, topic: TopicName, at: Position) -> Deliveries {
     let mut deliveries = Deliveries::new();
-    if let Some(first) = page.messages.first()
-        && page.trimmed_through > at.offset
-    {
+    if page.trimmed_through > at.offset {
         let first_available = Position { offset: page.trimmed_through, ..at };
-        let topic = Some(first.topic.clone());
-        deliveries.push((Some(Delivery::Gap { topic, first_available, at: first_available }), first_available));
+        let gap = Delivery::Gap { topic: Some(topic), first_available, at: first_available };
+        deliveries.push((Some(gap), first_available));
     }
     if let Some(last) = page.messages.last() {
         let next = Position { offset: last.offset, ..at };
@@ -362,28 +402,26 @@ fn topic_deliveries(page: ReadPage, at: Position) -> Deliveries {
     deliveries
 }
 
-/// Gaps the reader has not been told of, each once.
-fn unknown_gaps(page: &ScanPage, log: LogId, known: &mut HashMap<TopicName, Offset>) -> Vec<(TopicName, Position)> {
-    let mut gaps = Vec::new();
-    for (topic, through) in &page.gaps {
-        if known.get(topic).is_none_or(|known| known < through) {
-            known.insert(topic.clone(), *through);
-            let first_available = Position { log, offset: *through };
-            gaps.push((topic.clone(), first_available));
-        }
-    }
-    gaps
+/// Gaps the reader has not been told of.
+fn unknown_gaps(page: &ScanPage, log: LogId, known: &HashMap<TopicName, Offset>) -> Vec<(TopicName, Position)> {
+    let unknown = page.gaps.iter().filter(|(topic, through)| known.get(topic).is_none_or(|known| known < through));
+    unknown.map(|(topic, through)| (topic.clone(), Position { log, offset: *through })).collect()
 }
 
-fn filter_deliveries(page: ScanPage, log: LogId, gaps: Vec<(TopicName, Position)>) -> Deliveries {
+fn filter_deliveries(page: ScanPage, from: Position, gaps: Vec<(TopicName, Position)>) -> Deliveries {
+    let log = from.log;
     let through = Position { log, offset: page.through };
     let start = page
         .records
         .first()
         .map_or(through, |record| Position { log, offset: Offset(record.offset().0.saturating_sub(1)) });
-    let gap =
-        |(topic, first_available)| (Some(Delivery::Gap { topic: Some(topic), first_available, at: start }), start);
-    let mut deliveries: Deliveries = gaps.into_iter().map(gap).collect();
+    // Only behind the last gap has the reader been told of all; one that comes back before that is told again.
+    let n_gaps = gaps.len();
+    let gap = |(i, (topic, first_available))| {
+        let at = if i + 1 == n_gaps { start } else { from };
+        (Some(Delivery::Gap { topic: Some(topic), first_available, at }), at)
+    };
+    let mut deliveries: Deliveries = gaps.into_iter().enumerate().map(gap).collect();
     let mut run = Vec::new();
     let flush = |run: &mut Vec<_>, deliveries: &mut Deliveries| {
         let messages: Vec<Arc<Message>> = std::mem::take(run);
