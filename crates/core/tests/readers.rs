@@ -189,7 +189,7 @@ impl Reader {
             None => match hub.subscribe(&self.selection, &Since::After(self.cursor.clone())).await {
                 Ok(subscription) => self.subscription.insert(subscription),
                 Err(error) => {
-                    assert_eq!(*error.kind(), Kind::StaleCursor, "{error}");
+                    assert!(matches!(error.kind(), Kind::StaleCursor | Kind::TopicDeleted), "{error}");
                     self.cursor = Cursor::start();
                     self.excuse_all();
                     return true;

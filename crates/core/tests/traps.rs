@@ -99,12 +99,12 @@ async fn a_topic_that_is_deleted_ends_its_parked_readers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stale_cursor_is_known_while_the_topic_is_absent() {
+async fn a_cursor_of_a_deleted_topic_is_known_while_it_is_absent() {
     let fixture = Fixture::new(Limits::default());
     let tail = fixture.publish("a", "1").await;
     fixture.hub.delete_topic(&name("a")).await.unwrap();
-    let stale = fixture.read("a", Since::After(tail.into())).await.unwrap_err();
-    assert_eq!(*stale.kind(), Kind::StaleCursor);
+    let gone = fixture.read("a", Since::After(tail.into())).await.unwrap_err();
+    assert_eq!(*gone.kind(), Kind::TopicDeleted);
     let strict = Read { absent: Absent::Error, ..Read::new(name("a"), Since::Start) };
     assert_eq!(*fixture.hub.read(&strict).await.unwrap_err().kind(), Kind::TopicNotFound);
 }

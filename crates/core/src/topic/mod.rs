@@ -3,6 +3,8 @@
 //! An engine decides what becomes of a topic; this only shows what it has committed. A topic that does not exist has
 //! a place here too while somebody waits for it.
 
+mod life;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use crate::fanout::source::{History, Interest, Place, Source, Step, next_source_
 use crate::limits::{DELIVERY_BYTES_MAX, DELIVERY_MESSAGES_MAX};
 use crate::message::Message;
 use crate::name::TopicName;
+use crate::topic::life::Life;
 
 /// A topic, existing or awaited.
 pub(crate) struct Topic {
@@ -36,32 +39,6 @@ struct State {
     deleted_at: Option<Position>,
     /// Operations under way that may create the topic, and the log that they would create it in.
     creating: Option<(LogId, usize)>,
-}
-
-/// What is visible of an existing topic.
-struct Life {
-    log: LogId,
-    durability: Durability,
-    config: Arc<TopicConfig>,
-    created: Offset,
-    created_at: Timestamp,
-    deleted_at: Offset,
-    last: Offset,
-    trimmed_through: Offset,
-    closed: bool,
-    /// Deleted, but kept for its forks.
-    hidden: bool,
-    messages: u64,
-    bytes: u64,
-    /// When it was last read or written; for TTL.
-    used_at: Timestamp,
-    /// It was found to be over: its deletion is on its way, and no use puts it off any more.
-    condemned: bool,
-    /// The newest messages, all that lie behind `tail_from`.
-    tail: VecDeque<Arc<Message>>,
-    tail_from: Offset,
-    /// The batch that was made last and the offset it was made for: most followers are at the same one.
-    latest: Option<(Offset, Arc<Batch>)>,
 }
 
 /// What can be told of a topic.
@@ -148,9 +125,7 @@ impl Topic {
     /// Reading behind this gives the oldest message that is kept.
     pub(crate) fn start(&self) -> Result<Position> {
         let state = self.state.lock();
-        let life = state.life.as_ref().ok_or_else(|| {
-            Error::new(Kind::TopicDeleted, format!("the topic {} was deleted; start again with -1", self.name))
-        })?;
+        let life = state.life.as_ref().ok_or_else(|| topic_deleted(&self.name))?;
         Ok(Position { log: life.log, offset: life.first() })
     }
 
@@ -221,7 +196,7 @@ impl Topic {
         let Some(life) = &state.life else {
             return match state.deleted_at {
                 Some(deleted) if deleted.log == position.log && position.offset < deleted.offset => {
-                    Err(stale_by_deletion(&self.name))
+                    Err(topic_deleted(&self.name))
                 }
                 _ => Ok(position),
             };
@@ -359,73 +334,6 @@ impl Topic {
     }
 }
 
-impl Life {
-    /// Reading behind this gives the oldest message.
-    fn first(&self) -> Offset {
-        if self.inherits() { self.trimmed_through } else { self.created.max(self.trimmed_through) }
-    }
-
-    /// Whether it has messages from before it was created. A fork of nothing has none.
-    fn inherits(&self) -> bool {
-        self.config.fork.as_ref().is_some_and(|fork| fork.through > Offset::ZERO)
-    }
-
-    /// A place from before the topic was created is its beginning. A fork has messages from before it was.
-    fn not_before(&self, offset: Offset) -> Offset {
-        if self.inherits() { offset } else { offset.max(self.created) }
-    }
-
-    /// Its last message, a fork's last inherited one, or else its creation.
-    fn tail_end(&self) -> Offset {
-        if self.last == Offset::ZERO { self.created } else { self.last }
-    }
-
-    /// Whether an offset belongs to an earlier life of the name. A fork's may be as old as what it inherits.
-    fn is_stale(&self, offset: Offset) -> bool {
-        offset < self.deleted_at && self.config.fork.as_ref().is_none_or(|fork| offset > fork.through)
-    }
-
-    fn evict(&mut self, through: Offset) {
-        while self.tail.front().is_some_and(|message| message.offset <= through) {
-            if let Some(message) = self.tail.pop_front() {
-                self.tail_from = message.offset;
-            }
-        }
-        self.latest = None;
-        if self.tail.is_empty() {
-            self.tail.shrink_to(4);
-        }
-    }
-
-    fn make_batch(&self, after: Offset, n_messages_max: usize, n_bytes_max: usize) -> Arc<Batch> {
-        let first = self.tail.partition_point(|message| message.offset <= after);
-        let mut messages = Vec::new();
-        let mut bytes = 0;
-        for message in self.tail.range(first..) {
-            bytes += message.payload.len();
-            let full = messages.len() >= n_messages_max || bytes > n_bytes_max;
-            if full && !messages.is_empty() {
-                break;
-            }
-            messages.push(Arc::clone(message));
-        }
-        let offset = messages.last().map_or(after, |message| message.offset);
-        Arc::new(Batch::new(messages, Position { log: self.log, offset }))
-    }
-
-    /// The batch behind an offset, shared by all that are at the same one.
-    fn shared_batch(&mut self, after: Offset) -> Arc<Batch> {
-        if let Some((made_for, batch)) = &self.latest
-            && *made_for == after
-        {
-            return Arc::clone(batch);
-        }
-        let batch = self.make_batch(after, DELIVERY_MESSAGES_MAX, DELIVERY_BYTES_MAX);
-        self.latest = Some((after, Arc::clone(&batch)));
-        batch
-    }
-}
-
 impl Source for Topic {
     fn id(&self) -> u64 {
         self.id
@@ -497,4 +405,8 @@ fn stale_by_deletion(name: &TopicName) -> Error {
         Kind::StaleCursor,
         format!("the topic {name} was deleted since this cursor was given out; start again with -1"),
     )
+}
+
+fn topic_deleted(name: &TopicName) -> Error {
+    Error::new(Kind::TopicDeleted, format!("the topic {name} was deleted; when it exists again, start with -1"))
 }
