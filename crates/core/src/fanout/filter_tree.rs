@@ -60,6 +60,9 @@ impl<T> FilterTree<T> {
 
     /// Calls with the value of every filter that matches the topic, each once.
     pub(crate) fn for_each_match<'a>(&'a self, topic: &TopicName, mut visit: impl FnMut(&'a T)) {
+        if self.n_filters == 0 {
+            return;
+        }
         let levels: smallvec::SmallVec<[&str; 8]> = topic.as_str().split('/').collect();
         descend(&self.root, &levels, topic.is_reserved(), &mut visit);
     }

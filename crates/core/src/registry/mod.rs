@@ -21,6 +21,7 @@ use crate::fanout::follower::Usage;
 use crate::fanout::shard::Shards;
 use crate::fanout::source::{Source, wake};
 use crate::limits::Limits;
+use crate::message::Message;
 use crate::name::{Filter, TopicName};
 use crate::registry::log_tail::LogTail;
 use crate::topic::Topic;
@@ -213,14 +214,8 @@ impl Registry {
                 self.begin(view, topic, &state, now);
             }
             Record::Message(message) => {
-                let Some(topic) = self.get(&message.topic) else { return };
-                topic.push(message);
-                filters.for_each_match(&message.topic, |feed| feed.push(Entry::Message(Arc::clone(message))));
-                let mut tail = view.tail.lock();
-                tail.push(Arc::clone(&topic), message);
-                while let Some((topic, offset)) = tail.pop_excess() {
-                    topic.evict(offset);
-                    filters.for_each_match(&topic.name, |feed| feed.evict(offset));
+                if let Some(topic) = self.get(&message.topic) {
+                    show_message(view, filters, &topic, message);
                 }
             }
             Record::Closed { topic, offset, .. } => {
@@ -286,6 +281,17 @@ impl Registry {
     }
 }
 
+fn show_message(view: &LogView, filters: &FilterTree<Arc<FilterFeed>>, topic: &Arc<Topic>, message: &Arc<Message>) {
+    topic.push(message);
+    filters.for_each_match(&message.topic, |feed| feed.push(Entry::Message(Arc::clone(message))));
+    let mut tail = view.tail.lock();
+    tail.push(Arc::clone(topic), message);
+    while let Some((topic, offset)) = tail.pop_excess() {
+        topic.evict(offset);
+        filters.for_each_match(&topic.name, |feed| feed.evict(offset));
+    }
+}
+
 impl Topics {
     fn reserve(&mut self, name: &TopicName) -> Arc<Topic> {
         let topic = self.by_name.entry(name.clone()).or_insert_with(|| Arc::new(Topic::absent(name.clone())));
@@ -314,8 +320,14 @@ impl Observer for LogObserver {
         view.newest.fetch_max(through.0, Ordering::AcqRel);
         // A commit of many transactions is shown topic by topic; followers are woken once per run of one topic.
         for run in records.chunk_by(|a, b| a.topic() == b.topic()) {
+            // Most of what is committed is messages: their topic is looked up once.
+            let mut topic = None;
             for record in run {
-                registry.show(view, &filters, record, now);
+                match (record, &topic) {
+                    (Record::Message(message), Some(topic)) => show_message(view, &filters, topic, message),
+                    _ => registry.show(view, &filters, record, now),
+                }
+                topic = topic.or_else(|| registry.get(record.topic()));
             }
             if let Some(record) = run.first() {
                 registry.wake_for(&filters, record.topic());
