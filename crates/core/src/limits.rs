@@ -44,7 +44,7 @@ pub struct Limits {
     pub read_bytes: usize,
     /// Messages of one read. Default 1,000.
     pub read_messages: usize,
-    /// Topics. Default 1,000,000.
+    /// Topics in a log; the hub's own, for keyed requests, count apart up to the same number. Default 1,000,000.
     pub topics: usize,
     /// Readers that wait or are pushed to. Default 200,000.
     pub followers: usize,

@@ -482,3 +482,15 @@ async fn a_fork_is_read_across_its_boundary_in_every_way() {
     fixture.publish("a", "anew").await;
     assert_eq!(payloads(&fixture.read("a", Since::Start).await.unwrap()), ["anew"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_topics_is_kept_and_lifted_by_a_deletion() {
+    let fixture = Fixture::new(Limits { topics: 2, ..Limits::default() });
+    fixture.publish("a", "1").await;
+    fixture.publish("b", "1").await;
+    let third = || fixture.hub.publish(Publish::new(name("c"), vec![NewMessage::default()]));
+    assert_eq!(*third().await.unwrap_err().kind(), Kind::TooMany);
+    fixture.publish("a", "an existing one goes on").await;
+    fixture.hub.delete_topic(&name("b")).await.unwrap();
+    third().await.unwrap();
+}

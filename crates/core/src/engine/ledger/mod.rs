@@ -37,6 +37,8 @@ pub struct Staged {
 pub struct Ledger {
     limits: Limits,
     topics: HashMap<TopicName, TopicLedger>,
+    /// How many of them are the hub's own.
+    n_reserved: usize,
     tombstones: HashMap<TopicName, Offset>,
     /// The same by age, to forget the oldest first.
     tombstones_by_offset: BTreeMap<Offset, TopicName>,
@@ -53,6 +55,7 @@ impl Ledger {
         Self {
             limits,
             topics: HashMap::new(),
+            n_reserved: 0,
             tombstones: HashMap::new(),
             tombstones_by_offset: BTreeMap::new(),
             tombstone_floor: Offset::ZERO,
@@ -176,11 +179,18 @@ impl Ledger {
         now: Timestamp,
         records: &mut Vec<Record>,
     ) -> Result<()> {
-        if self.topics.len() >= self.limits.topics {
+        // The hub's own topics have a limit of their own, of the same height: keyed requests must not keep anybody
+        // from creating topics, nor topics anybody from sending requests.
+        let max = self.limits.topics;
+        if name.is_reserved() && self.n_reserved >= max {
             return Err(Error::new(
-                Kind::TooMany,
-                format!("the log holds its limit of {} topics; delete some first", self.limits.topics),
+                Kind::Overloaded,
+                "too many requests are remembered; try again when some have expired",
             ));
+        }
+        if !name.is_reserved() && self.topics.len() - self.n_reserved >= max {
+            let detail = format!("the log holds its limit of {max} topics; delete some first");
+            return Err(Error::new(Kind::TooMany, detail));
         }
         let deleted_at = self.tombstones.get(name).copied().unwrap_or(self.tombstone_floor);
         let offset = self.next_offset();

@@ -150,7 +150,9 @@ impl Ledger {
             ledger.tombstones_by_offset.insert(at, name.clone());
             ledger.tombstones.insert(name, at);
         }
-        ledger.topics = snapshot.topics.into_iter().collect();
+        for (name, topic) in snapshot.topics {
+            ledger.put_topic(&name, Some(topic));
+        }
         for (name, id, state) in snapshot.producers {
             if let Some(topic) = ledger.topics.get_mut(&name) {
                 topic.producers.get_or_insert_default().insert(id, state);
@@ -166,14 +168,14 @@ impl Ledger {
             Record::Created { topic, offset, time, config, deleted_at } => {
                 self.set_tombstone(topic, None);
                 let ledger = TopicLedger::new(Arc::clone(config), *offset, *time, *deleted_at);
-                let before = self.topics.insert(topic.clone(), ledger).map(Box::new);
+                let before = self.put_topic(topic, Some(ledger)).map(Box::new);
                 self.journal.push(Undo::Topic(topic.clone(), before));
                 if let Some(fork) = &config.fork {
                     self.count_forks(&fork.source, |n| n.saturating_add(1));
                 }
             }
             Record::Deleted { topic, offset } => {
-                let before = self.topics.remove(topic).map(Box::new);
+                let before = self.put_topic(topic, None).map(Box::new);
                 let source =
                     before.as_ref().and_then(|topic| topic.config.fork.as_ref()).map(|fork| fork.source.clone());
                 self.journal.push(Undo::Topic(topic.clone(), before));
@@ -188,6 +190,19 @@ impl Ledger {
             | Record::Closed { .. }
             | Record::Hidden { .. } => self.apply_to_topic(record),
         }
+    }
+
+    /// Sets or removes a topic; gives back what was there.
+    fn put_topic(&mut self, name: &TopicName, topic: Option<TopicLedger>) -> Option<TopicLedger> {
+        let is_there = topic.is_some();
+        let before = match topic {
+            Some(topic) => self.topics.insert(name.clone(), topic),
+            None => self.topics.remove(name),
+        };
+        if name.is_reserved() {
+            self.n_reserved = self.n_reserved + usize::from(is_there) - usize::from(before.is_some());
+        }
+        before
     }
 
     fn count_forks(&mut self, source: &TopicName, count: impl FnOnce(u32) -> u32) {
@@ -228,11 +243,8 @@ impl Ledger {
     pub(super) fn rollback_to(&mut self, mark: usize) {
         while self.journal.len() > mark {
             match self.journal.pop() {
-                Some(Undo::Topic(name, Some(topic))) => {
-                    self.topics.insert(name, *topic);
-                }
-                Some(Undo::Topic(name, None)) => {
-                    self.topics.remove(&name);
+                Some(Undo::Topic(name, topic)) => {
+                    self.put_topic(&name, topic.map(|topic| *topic));
                 }
                 Some(Undo::Tombstone(name, before)) => self.put_tombstone(&name, before),
                 Some(undo) => self.undo_in_topic(undo),
