@@ -204,7 +204,7 @@ async fn serving_says_where_and_how_to_try_it() {
     // The port is taken now.
     let address = url.strip_prefix("http://").unwrap();
     let second = cli::spawn_at("", &["serve", "--memory", "--listen", address], b"").output(SOON).await;
-    refused(&second, 1, &[address, "in use"]);
+    refused(&second, 1, &[address, "is taken"]);
 }
 
 #[tokio::test]

@@ -23,4 +23,5 @@ mod examples;
 mod readme;
 mod shutdown;
 mod tidy;
+mod tls;
 mod transports;

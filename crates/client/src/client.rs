@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::error::{Error, ErrorKind};
 use crate::limits::CONNECT_MAX;
+use crate::tls::{self, Roots};
 
 /// A hub, as one client sees it. Cloning is cheap, and clones share their connections.
 #[derive(Clone)]
@@ -23,6 +25,8 @@ struct Inner {
     // Marked as sensitive, so that it is never shown.
     authorization: Option<HeaderValue>,
     http: reqwest::Client,
+    // Trusts nobody when the hub has no TLS.
+    tls: Arc<ClientConfig>,
 }
 
 /// What a name may hold within a URL's path besides letters and digits; the slash parts a topic's levels.
@@ -31,15 +35,30 @@ const QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.'
 
 impl Client {
     /// A client of the hub at this URL, e.g. `http://127.0.0.1:7070`; a path in front of the hub's own is kept.
+    /// With `https`, the hub's certificate has to be from an authority that the system trusts.
     /// Nothing is sent yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] when it is no `http` URL.
+    /// [`ErrorKind::Invalid`] when it is no `http` or `https` URL.
     pub fn new(url: &str) -> Result<Self, Error> {
+        Self::trusting(url, Roots::System)
+    }
+
+    /// The same, where a hub with `https` has to have its certificate from one of these authorities, in PEM, and from
+    /// no other. A certificate that is signed by itself is its own authority.
+    ///
+    /// # Errors
+    /// As [`Client::new`], and when they cannot be read.
+    pub fn with_authorities(url: &str, pem: &[u8]) -> Result<Self, Error> {
+        Self::trusting(url, Roots::Pem(pem))
+    }
+
+    fn trusting(url: &str, roots: Roots<'_>) -> Result<Self, Error> {
         let parsed = reqwest::Url::parse(url)
             .map_err(|error| Error::caused(ErrorKind::Invalid, format!("`{url}` is not a URL"), error))?;
-        if parsed.scheme() != "http" || !parsed.has_host() {
-            let detail = format!("`{url}` is not an http URL; put a proxy in front for https");
+        let secure = parsed.scheme() == "https";
+        if !(secure || parsed.scheme() == "http") || !parsed.has_host() {
+            let detail = format!("`{url}` is not an http or https URL");
             return Err(Error::new(ErrorKind::Invalid, detail));
         }
         if parsed.query().is_some() || parsed.fragment().is_some() || !parsed.username().is_empty() {
@@ -48,12 +67,14 @@ impl Client {
         }
         let base = parsed.as_str().trim_end_matches('/').to_owned();
         let session = format!("ws{}/ws", &base["http".len()..]);
+        let tls = tls::config(if secure { roots } else { Roots::None })?;
         let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.clone())
             .connect_timeout(CONNECT_MAX)
             .tcp_nodelay(true)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Client { inner: Arc::new(Inner { base, session, authorization: None, http }) })
+        Ok(Client { inner: Arc::new(Inner { base, session, authorization: None, http, tls: Arc::new(tls) }) })
     }
 
     /// The same client with a bearer token.
@@ -87,6 +108,10 @@ impl Client {
 
     pub(crate) fn session_url(&self) -> &str {
         &self.inner.session
+    }
+
+    pub(crate) fn tls(&self) -> &Arc<ClientConfig> {
+        &self.inner.tls
     }
 
     pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
@@ -137,8 +162,10 @@ mod tests {
     fn urls() {
         let client = Client::new("http://localhost:7070/").unwrap();
         assert_eq!((client.url(), client.session_url()), ("http://localhost:7070", "ws://localhost:7070/ws"));
+        let secure = Client::with_authorities("https://h", b"");
+        assert_eq!(secure.unwrap_err().kind(), ErrorKind::Invalid);
         assert_eq!(Client::new("http://h/a/b/").unwrap().session_url(), "ws://h/a/b/ws");
-        for bad in ["", "localhost:7070", "https://h", "http://h?x", "http://u@h", "ftp://h"] {
+        for bad in ["", "localhost:7070", "wss://h", "http://h?x", "http://u@h", "ftp://h"] {
             assert_eq!(Client::new(bad).unwrap_err().kind(), ErrorKind::Invalid, "{bad}");
         }
     }

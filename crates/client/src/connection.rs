@@ -1,5 +1,6 @@
 //! One WebSocket session with the hub: commands out, frames in. When it breaks it is gone; who uses it makes another.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -16,12 +17,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
 use crate::client::Client;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, UNTRUSTED};
 use crate::http::{parse, problem};
 use crate::limits::{CONNECT_MAX, FRAME_BYTES_MAX, SILENCE_MAX, WRITE_MAX};
+use crate::tls::is_untrusted;
 
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -44,7 +46,8 @@ impl Connection {
             .read_buffer_size(16 << 10)
             .max_message_size(Some(FRAME_BYTES_MAX))
             .max_frame_size(Some(FRAME_BYTES_MAX));
-        let connecting = connect_async_with_config(request, Some(config), true);
+        let tls = Connector::Rustls(Arc::clone(client.tls()));
+        let connecting = connect_async_tls_with_config(request, Some(config), true, Some(tls));
         match timeout(CONNECT_MAX, connecting).await {
             Ok(Ok((socket, _))) => Ok(Connection { socket, n_commands: 0, heard: Instant::now() }),
             Ok(Err(error)) => Err(not_connected(error)),
@@ -139,6 +142,7 @@ fn not_connected(error: tungstenite::Error) -> Error {
             let body = response.body().as_deref().unwrap_or_default();
             problem(response.status().as_u16(), response.headers(), body)
         }
+        tungstenite::Error::Io(error) if is_untrusted(&error) => Error::caused(ErrorKind::Untrusted, UNTRUSTED, error),
         tungstenite::Error::Io(error) => Error::caused(ErrorKind::Connect, "no connection to the hub", error),
         error => broken(error),
     }

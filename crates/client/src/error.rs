@@ -8,6 +8,8 @@ use std::time::Duration;
 use quintet_wire::problem::kind::Kind as ProblemKind;
 use quintet_wire::problem::object::Problem;
 
+use crate::tls::is_untrusted;
+
 /// An error. Match on its [`kind`](Error::kind).
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
@@ -20,6 +22,9 @@ struct Inner {
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
+/// What is said of [`ErrorKind::Untrusted`].
+pub(crate) const UNTRUSTED: &str = "the hub's certificate is not trusted";
+
 /// What kind of error it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,6 +33,8 @@ pub enum ErrorKind {
     Invalid,
     /// No connection could be made; nothing was sent.
     Connect,
+    /// The hub's certificate is not one to be trusted; nothing was sent.
+    Untrusted,
     /// The connection broke; whether the hub acted on what was sent is unknown.
     Transport,
     /// No answer came in time; whether the hub acted on what was sent is unknown.
@@ -135,7 +142,9 @@ impl StdError for Error {
 
 impl From<reqwest::Error> for Error {
     fn from(error: reqwest::Error) -> Self {
-        let (kind, detail) = if error.is_connect() {
+        let (kind, detail) = if is_untrusted(&error) {
+            (ErrorKind::Untrusted, UNTRUSTED)
+        } else if error.is_connect() {
             (ErrorKind::Connect, "no connection to the hub")
         } else if error.is_timeout() {
             (ErrorKind::Timeout, "the hub did not answer in time")
@@ -160,6 +169,7 @@ mod tests {
         assert!(!refused(ProblemKind::TopicClosed).is_retryable());
         assert!(Error::new(ErrorKind::Connect, "x").is_retryable());
         assert!(!Error::new(ErrorKind::Protocol, "x").is_retryable());
+        assert!(!Error::new(ErrorKind::Untrusted, "x").is_retryable());
         assert!(refused(ProblemKind::Gap).is_problem(ProblemKind::Gap));
     }
 }

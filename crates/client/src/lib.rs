@@ -24,6 +24,9 @@
 //! # }
 //! ```
 //!
+//! With an `https` URL everything goes over TLS, by rustls with `ring`. It therefore turns on `reqwest`'s feature
+//! `rustls-no-provider`: an application whose own `reqwest` has no TLS has to install a provider of rustls for it.
+//!
 //! It knows nothing of how a hub works inside, and has no fallback from one transport to another: the caller chooses.
 #![warn(missing_docs)]
 
@@ -51,6 +54,7 @@ mod connection;
 mod http;
 mod pipeline;
 mod reading;
+mod tls;
 mod window;
 
 #[cfg(test)]

@@ -5,13 +5,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::extract::{FromRequestParts, Request};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Uri};
+use http::{Extensions, HeaderMap, Uri};
 use quintet_core::access::Access;
 use quintet_wire::problem::kind::Kind;
 use sha2::{Digest, Sha256};
@@ -66,30 +64,39 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// The extractor: what the caller may do.
+/// The extractor: what the caller may do. Every handler behind which there is something to guard takes it.
 #[derive(Debug, Clone)]
 pub struct Caller(pub Access);
+
+impl Caller {
+    /// Finds out who calls.
+    pub(crate) fn of(gateway: &Gateway, headers: &HeaderMap, extensions: &Extensions) -> Result<Self> {
+        let in_query = extensions.get::<InQuery>().map(|token| token.0.as_str());
+        Ok(Self(authenticate(gateway, headers, in_query)?))
+    }
+}
 
 impl FromRequestParts<Gateway> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self> {
-        match parts.extensions.get::<Caller>() {
-            Some(caller) => Ok(caller.clone()),
-            None => Ok(Self(authenticate(gateway, &parts.headers, None)?)),
-        }
+        Self::of(gateway, &parts.headers, &parts.extensions)
     }
 }
 
-/// Middleware: finds out who calls, once, and cuts the token out of the query.
-pub(crate) async fn layer(State(gateway): State<Gateway>, mut request: Request, next: Next) -> Result<Response> {
-    let (in_query, uri) = take_parameter(request.uri());
+/// The token that was in the query.
+#[derive(Clone)]
+struct InQuery(String);
+
+/// Cuts the token out of the query, and keeps it for [`Caller`].
+pub(crate) fn cut_from_query(request: &mut Request) {
+    let (token, uri) = take_parameter(request.uri());
     if let Some(uri) = uri {
         *request.uri_mut() = uri;
     }
-    let access = authenticate(&gateway, request.headers(), in_query.as_deref())?;
-    request.extensions_mut().insert(Caller(access));
-    Ok(next.run(request).await)
+    if let Some(token) = token {
+        request.extensions_mut().insert(InQuery(token));
+    }
 }
 
 fn authenticate(gateway: &Gateway, headers: &HeaderMap, in_query: Option<&str>) -> Result<Access> {

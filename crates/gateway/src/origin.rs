@@ -4,10 +4,9 @@
 //! resolve to that machine (DNS rebinding). So a foreign `Origin` and a foreign `Host` are refused unless they are
 //! allowed by name. Programs send no `Origin`, and are not concerned.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddrV4};
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -19,11 +18,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use quintet_wire::problem::kind::Kind;
 
 use crate::error::{Problem, Result};
-use crate::state::Gateway;
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const REQUEST_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-request-private-network");
 const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-control-allow-private-network");
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 /// What a page may read of an answer. The star stands for a responder's own headers; it does not count for requests
@@ -60,11 +61,11 @@ impl OriginRules {
     }
 
     fn check_host(&self, authority: &Authority) -> Result<()> {
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        let own = host.parse::<IpAddr>().is_ok() || host == "localhost" || host.ends_with(".localhost");
-        if own || self.hosts.contains(&host) {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        if host.parse::<IpAddr>().is_ok() || is_localhost(host) || self.hosts.contains(host) {
             return Ok(());
         }
+        let host = host.to_ascii_lowercase();
         let detail =
             format!("this hub is not known as {host}; add the name to its configured hosts, or use its address");
         Err(Problem::new(Kind::ForeignOrigin, detail))
@@ -92,20 +93,32 @@ impl Allowed {
     }
 
     fn contains(&self, name: &str) -> bool {
-        self.all || self.names.iter().any(|allowed| allowed == name)
+        self.all || self.names.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
     }
 }
 
-/// Middleware around everything: refuses foreign pages, answers preflights, adds the headers that browsers need.
-pub(crate) async fn layer(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
-    let rules = &gateway.config().origins;
+/// What becomes of a request.
+pub(crate) enum Admission {
+    /// It goes on; a page of a foreign origin may read the answer if this is what it is told.
+    Admitted(Option<HeaderValue>),
+    /// It is answered at once.
+    Answered(Response, Option<HeaderValue>),
+}
+
+/// Refuses foreign pages and answers preflights.
+pub(crate) fn admit(rules: &OriginRules, request: &Request) -> Admission {
     let mut allowed = None;
-    let mut response = match check(rules, &request, &mut allowed) {
-        Err(problem) => problem.into_response(),
-        Ok(()) if is_preflight(&request) => preflight(request.headers(), allowed.is_some()),
-        Ok(()) => next.run(request).await,
-    };
-    let headers = response.headers_mut();
+    match check(rules, request, &mut allowed) {
+        Err(problem) => Admission::Answered(problem.into_response(), allowed),
+        Ok(()) if is_preflight(request) => {
+            Admission::Answered(preflight(request.headers(), allowed.is_some()), allowed)
+        }
+        Ok(()) => Admission::Admitted(allowed),
+    }
+}
+
+/// Adds the headers that browsers need to any answer.
+pub(crate) fn finish(rules: &OriginRules, headers: &mut HeaderMap, allowed: Option<HeaderValue>) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(CROSS_ORIGIN_RESOURCE_POLICY).or_insert(HeaderValue::from_static("cross-origin"));
     if !rules.origins.all {
@@ -116,7 +129,6 @@ pub(crate) async fn layer(State(gateway): State<Gateway>, request: Request, next
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
     }
-    response
 }
 
 /// The host that a request is for: of an HTTP/2 or absolute target, or else the `Host` header.
@@ -131,7 +143,25 @@ pub(crate) fn authority(uri: &Uri, headers: &HeaderMap) -> Result<Option<Authori
     }
 }
 
+/// `localhost` and the names below it, which never leave the machine.
+fn is_localhost(host: &str) -> bool {
+    let (below, name) = host.split_at_checked(host.len().saturating_sub("localhost".len())).unwrap_or((host, ""));
+    name.eq_ignore_ascii_case("localhost") && (below.is_empty() || below.ends_with('.'))
+}
+
+/// Whether a program calls the hub by its address, as most do: there is nothing about it that could be foreign.
+fn is_plain(uri: &Uri, headers: &HeaderMap) -> bool {
+    let by_address = || headers.get(HOST)?.to_str().ok()?.parse::<SocketAddrV4>().ok();
+    uri.authority().is_none()
+        && !headers.contains_key(ORIGIN)
+        && !headers.contains_key(SEC_FETCH_SITE)
+        && by_address().is_some()
+}
+
 fn check(rules: &OriginRules, request: &Request, allowed: &mut Option<HeaderValue>) -> Result<()> {
+    if is_plain(request.uri(), request.headers()) {
+        return Ok(());
+    }
     let authority = authority(request.uri(), request.headers())?;
     if let Some(authority) = &authority {
         rules.check_host(authority)?;
@@ -159,8 +189,8 @@ fn check(rules: &OriginRules, request: &Request, allowed: &mut Option<HeaderValu
 
 /// Whether a browser says that the request comes from another site's page, other than by the user following a link.
 fn is_embedded(headers: &HeaderMap) -> bool {
-    let is = |name: &str, value: &str| headers.get(name).is_some_and(|v| v == value);
-    is("sec-fetch-site", "cross-site") && !is("sec-fetch-mode", "navigate")
+    let is = |name: HeaderName, value: &str| headers.get(name).is_some_and(|v| v == value);
+    is(SEC_FETCH_SITE, "cross-site") && !is(SEC_FETCH_MODE, "navigate")
 }
 
 fn is_preflight(request: &Request) -> bool {

@@ -46,6 +46,8 @@ impl Server {
         let gateway = Gateway::new(Arc::clone(&hub), config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
+        // With the whole workspace, reqwest is built with TLS and wants to know whose. Only the first has to say it.
+        drop(tokio_rustls::rustls::crypto::ring::default_provider().install_default());
         let shutdown = gateway.shutdown().clone();
         tokio::spawn(serve(listener, router(gateway.clone()), shutdown, ServeConfig::default()));
         Self { hub, gateway, url, client: Client::new() }

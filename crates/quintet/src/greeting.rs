@@ -21,11 +21,12 @@ pub(crate) fn greeting(settings: &Settings, disk: bool, addresses: &[SocketAddr]
     } else {
         line(format_args!("keeps its topics in memory: nothing outlives this process"));
     }
+    let scheme = if settings.tls_cert.is_some() { "https" } else { "http" };
     for address in addresses {
-        line(format_args!("listening on http://{address}"));
+        line(format_args!("listening on {scheme}://{address}"));
     }
     let Some(address) = addresses.first() else { return text };
-    let url = format!("http://{}/topics/chat", reachable(*address));
+    let url = format!("{scheme}://{}/topics/chat", reachable(*address));
     let token = if settings.tokens.is_empty() { "" } else { " -H \"Authorization: Bearer $QUINTET_TOKEN\"" };
     line(format_args!("\ntry it (the last one goes on until Ctrl-C):"));
     line(format_args!("  curl{token} -d 'hello' {url}"));

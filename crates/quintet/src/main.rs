@@ -11,6 +11,7 @@ mod listen;
 mod logging;
 mod serve;
 mod shutdown;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -11,7 +11,7 @@ use clap::Args;
 use quintet_core::engine::{Durability, Engine};
 use quintet_core::hub::{Hub, HubConfig};
 use quintet_gateway::http::router;
-use quintet_gateway::serve::serve;
+use quintet_gateway::serve::{ServeConfig, serve};
 use quintet_gateway::state::Gateway;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -26,6 +26,7 @@ use crate::greeting::greeting;
 use crate::listen::{addresses, bind, check_exposure};
 use crate::logging::{self, LogFlags, Who};
 use crate::shutdown::Signals;
+use crate::tls::Certificate;
 
 /// `quintet serve`
 #[derive(Debug, Args)]
@@ -45,6 +46,12 @@ pub(crate) struct ServeArgs {
     /// Listen on addresses that others can reach although there are no tokens
     #[arg(long)]
     insecure: bool,
+    /// The certificate with its chain, in PEM: the hub then speaks HTTPS only; SIGHUP reads it again
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
     /// An origin of web pages that may use the hub, e.g. https://app.example, or *; can be given several times
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
@@ -68,12 +75,13 @@ pub(crate) fn run(args: ServeArgs, logging: &LogFlags) -> Result<(), Failure> {
     }
     let addresses = addresses(&settings.listen).map_err(|error| Failure::usage(format!("{error:#}")))?;
     check_exposure(&settings, &addresses).map_err(Failure::usage)?;
+    let certificate = Certificate::load(&settings).map_err(Failure::usage)?;
     raise_file_limit(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("no threads to run on: {error}")))?;
-    let outcome = hub(&settings, &addresses, &runtime);
+    let outcome = hub(&settings, &addresses, certificate, &runtime);
     // What is left is what would not end in time.
     runtime.shutdown_background();
     outcome.map_err(|error| Failure::new(Exit::Failed, format!("{error:#}")))
@@ -102,6 +110,8 @@ fn settings(args: ServeArgs, logging: &LogFlags) -> Result<Loaded, String> {
         ("--data-dir", "data_dir", args.data_dir),
         ("--memory", "memory", args.memory.then(|| "true".to_owned())),
         ("--insecure", "insecure", args.insecure.then(|| "true".to_owned())),
+        ("--tls-cert", "tls_cert", args.tls_cert),
+        ("--tls-key", "tls_key", args.tls_key),
         ("--shutdown-timeout", "shutdown_timeout", args.shutdown_timeout),
         ("--log", "log", logging.filter.clone()),
         ("--log-format", "log_format", logging.format.map(|format| format.name().to_owned())),
@@ -116,7 +126,12 @@ fn settings(args: ServeArgs, logging: &LogFlags) -> Result<Loaded, String> {
     load(&Sources { file: args.config.as_deref(), environment: environment.collect(), flags })
 }
 
-fn hub(settings: &Settings, addresses: &[SocketAddr], runtime: &tokio::runtime::Runtime) -> anyhow::Result<()> {
+fn hub(
+    settings: &Settings,
+    addresses: &[SocketAddr],
+    certificate: Option<Certificate>,
+    runtime: &tokio::runtime::Runtime,
+) -> anyhow::Result<()> {
     let gateway_config = settings.gateway().map_err(|error| anyhow!(error))?;
     // Sockets first: a hub whose address is taken should not have touched the data.
     let listeners = {
@@ -130,7 +145,12 @@ fn hub(settings: &Settings, addresses: &[SocketAddr], runtime: &tokio::runtime::
         let gateway = Gateway::new(hub, gateway_config);
         let disk = engines.iter().any(|engine| engine.durability() == Durability::Disk);
         say_hello(settings, disk, &listeners)?;
-        run_until_told(settings, &gateway, listeners, signals).await
+        let tls = certificate.as_ref().map(|certificate| certificate.tls().clone());
+        if let Some(certificate) = certificate {
+            tokio::spawn(certificate.keep_fresh());
+        }
+        let connections = ServeConfig { tls, ..settings.connections(settings.shutdown_timeout) };
+        run_until_told(settings, &gateway, listeners, connections, signals).await
     })
 }
 
@@ -163,13 +183,13 @@ async fn run_until_told(
     settings: &Settings,
     gateway: &Gateway,
     listeners: Vec<TcpListener>,
+    connections: ServeConfig,
     mut signals: Signals,
 ) -> anyhow::Result<()> {
     let router = router(gateway.clone());
-    let config = settings.connections(settings.shutdown_timeout);
     let mut doors = JoinSet::new();
     for listener in listeners {
-        doors.spawn(serve(listener, router.clone(), gateway.shutdown().clone(), config.clone()));
+        doors.spawn(serve(listener, router.clone(), gateway.shutdown().clone(), connections.clone()));
     }
     let asked = signals.next().await;
     tracing::info!(signal = asked.name(), "stopping; the same signal again ends it at once");

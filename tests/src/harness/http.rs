@@ -21,6 +21,8 @@ pub struct Http {
 
 impl Http {
     pub fn new(port: u16) -> Self {
+        // Because of the client, reqwest is built with TLS and wants to know whose. Only the first has to say it.
+        drop(tokio_rustls::rustls::crypto::ring::default_provider().install_default());
         let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
         Self { base: format!("http://127.0.0.1:{port}"), client }
     }

@@ -54,7 +54,7 @@ impl Hub {
             if hub.is_ready().await {
                 return hub;
             }
-            assert!(hub.log().contains("in use"), "the hub did not start:\n{}", hub.log());
+            assert!(hub.log().contains("is taken"), "the hub did not start:\n{}", hub.log());
         }
         panic!("five free ports were all taken before the hub could bind them");
     }

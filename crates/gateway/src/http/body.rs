@@ -9,11 +9,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::Response;
 use bytes::{Bytes, BytesMut};
-use http::header::CONNECTION;
-use http::{HeaderValue, StatusCode};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -44,15 +40,16 @@ pub(crate) async fn receive(gateway: &Gateway, mut body: Body) -> Result<Bytes> 
     reserved.grow(usize::try_from(announced).unwrap_or(0))?;
     let mut received = Received::default();
     loop {
-        let frame = timeout_at(deadline, timeout(config.body_idle, body.frame())).await;
-        let frame = match frame {
-            Ok(Ok(None)) => return Ok(received.finish()),
-            Ok(Ok(Some(Ok(frame)))) => frame,
-            Ok(Ok(Some(Err(error)))) => {
+        // One timer for both bounds, as most bodies come in one piece and soon.
+        let due = deadline.min(Instant::now() + config.body_idle);
+        let frame = match timeout_at(due, body.frame()).await {
+            Ok(None) => return Ok(received.finish()),
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(error))) => {
                 let detail = format!("the body broke off: {error}; send it again");
                 return Err(Problem::new(Kind::BadRequest, detail));
             }
-            Ok(Err(_)) | Err(_) => {
+            Err(_) => {
                 let detail = "the body came too slowly; send it again over a faster way, or in parts";
                 return Err(Problem::new(Kind::RequestTimeout, detail));
             }
@@ -64,36 +61,42 @@ pub(crate) async fn receive(gateway: &Gateway, mut body: Body) -> Result<Bytes> 
             return Err(too_large(config.body_bytes, body).await);
         }
         reserved.grow(total)?;
-        received.push(data, usize::try_from(announced).unwrap_or(0));
+        received.push(&data, usize::try_from(announced).unwrap_or(0));
     }
 }
 
-/// Middleware: when a request was answered without its body having been read, reads it after all, within bounds.
+/// Lends a request its body, to be taken back when the request is answered without its having been read; none if it
+/// has none.
+pub(crate) fn lend(request: &mut Request) -> Option<Lent> {
+    if request.body().is_end_stream() {
+        return None;
+    }
+    let lent = Lent(Arc::new(Mutex::new(None)));
+    let body = std::mem::replace(request.body_mut(), Body::new(lent.clone()));
+    *lent.0.lock() = Some(body);
+    Some(lent)
+}
+
+/// Reads what is left of a body, within bounds; tells whether it came to its end.
 ///
 /// A client that is still sending when the connection is closed may never see the answer, and the server closes a
-/// connection on which something unread is to come. What is too long for that is announced by `Connection: close`.
-pub(crate) async fn layer(request: Request, next: Next) -> Response {
-    if request.body().is_end_stream() {
-        return next.run(request).await;
-    }
-    let (parts, body) = request.into_parts();
-    let shared = Shared(Arc::new(Mutex::new(Some(body))));
-    let mut response = next.run(Request::from_parts(parts, Body::new(shared.clone()))).await;
-    let left = shared.0.lock().take().filter(|body| !body.is_end_stream());
-    if let Some(body) = left
-        && !discard(body, LEFT_BYTES_MAX, LEFT_TIME).await
-        && response.status() != StatusCode::SWITCHING_PROTOCOLS
-    {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
+/// connection on which something unread is to come.
+pub(crate) async fn discard_left(left: Body) -> bool {
+    discard(left, LEFT_BYTES_MAX, LEFT_TIME).await
 }
 
 /// A body that can be taken back from a handler which did not want it.
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Option<Body>>>);
+pub(crate) struct Lent(Arc<Mutex<Option<Body>>>);
 
-impl http_body::Body for Shared {
+impl Lent {
+    /// What there is still to read of it.
+    pub(crate) fn take_left(&self) -> Option<Body> {
+        self.0.lock().take().filter(|body| !body.is_end_stream())
+    }
+}
+
+impl http_body::Body for Lent {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -140,32 +143,27 @@ async fn too_large(max: usize, body: Body) -> Problem {
     problem.header("connection", "close")
 }
 
-/// What has come: a body of one piece is kept as it is, without a copy.
+/// What has come, in memory of its own.
+///
+/// A piece as it comes is a slice of the connection's read buffer. A message that kept it would keep that buffer too:
+/// 8 KiB and more for however few bytes, and the connection would need a new buffer for every request.
 #[derive(Default)]
-struct Received {
-    first: Bytes,
-    rest: BytesMut,
-}
+struct Received(BytesMut);
 
 impl Received {
     fn len(&self) -> usize {
-        self.first.len() + self.rest.len()
+        self.0.len()
     }
 
-    fn push(&mut self, data: Bytes, announced: usize) {
-        if self.len() == 0 {
-            self.first = data;
-            return;
+    fn push(&mut self, data: &[u8], announced: usize) {
+        if self.0.is_empty() {
+            self.0.reserve(announced.max(data.len()));
         }
-        if self.rest.is_empty() {
-            self.rest.reserve(announced.max(self.first.len() + data.len()));
-            self.rest.extend_from_slice(&std::mem::take(&mut self.first));
-        }
-        self.rest.extend_from_slice(&data);
+        self.0.extend_from_slice(data);
     }
 
     fn finish(self) -> Bytes {
-        if self.rest.is_empty() { self.first } else { self.rest.freeze() }
+        self.0.freeze()
     }
 }
 

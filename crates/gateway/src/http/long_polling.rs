@@ -16,36 +16,40 @@ use tokio::time::Instant;
 use crate::error::Result;
 use crate::http::query;
 use crate::http::read::{Encoding, limit};
-use crate::http::short_polling::{Caching, Known, answer, stream_headers};
-use crate::http::topics::{TopicRequest, set};
+use crate::http::short_polling::{Caching, HEADERS_EXPECTED, Known, stream_headers, told};
+use crate::http::topics::{Answer, TopicRequest, answer, set, set_true};
 use crate::sse::cursor::stream_cursor;
 
 /// Waits and answers. Dropping the future, as happens when the client goes away, ends the wait.
-pub(crate) async fn read(asked: TopicRequest, since: Since, encoding: Encoding, request: Request) -> Result<Response> {
+///
+/// Nothing of the request goes into the future: its head lies in the connection's read buffer, which would be held for
+/// as long as the wait takes.
+pub(crate) fn read(asked: TopicRequest, since: Since, encoding: Encoding, request: &Request) -> Result<Answer> {
     let (headers, uri) = (request.headers(), request.uri());
     let wait = Wait::of(&asked, headers, uri)?;
     let cursor = stream_cursor(query::parameter(uri, "cursor")?.as_deref(), asked.gateway.hub().now());
     // From a cursor the answer is the same for all who wait there, so that caches may hand it out.
     let cacheable = matches!(since, Since::After(_)) && !wait.preferred;
+    let caching = if cacheable { Caching::Keep } else { Caching::Revalidate };
     let read = Read { topic: asked.topic.clone(), since, messages: limit(uri)?, absent: asked.dialect.absent() };
     let known = Known::of(headers);
-    // A request's head lies in the connection's read buffer, which would be held for as long as the wait takes.
-    drop(request);
-    let page = wait_for(&asked, &read, wait.time).await.map_err(|error| asked.dialect.refuse(error))?;
-    let mut response = if page.batch.is_empty() {
-        nothing(&page)
-    } else {
-        answer(&asked, &page, encoding, if cacheable { Caching::Keep } else { Caching::Revalidate }, &known)?
-    };
-    let headers = response.headers_mut();
-    if !page.closed {
-        set(headers, header::STREAM_CURSOR, cursor);
-    }
-    if wait.preferred {
-        set(headers, header::PREFERENCE_APPLIED, format_args!("wait={}", wait.time.as_secs()));
-        headers.append(VARY, HeaderValue::from_static("Prefer"));
-    }
-    Ok(response)
+    Ok(answer(async move {
+        let page = wait_for(&asked, &read, wait.time).await.map_err(|error| asked.dialect.refuse(error))?;
+        let mut response = if page.batch.is_empty() {
+            nothing(&page)
+        } else {
+            told(&asked, &page, encoding, caching, &known)?
+        };
+        let headers = response.headers_mut();
+        if !page.closed {
+            set(headers, header::STREAM_CURSOR, cursor);
+        }
+        if wait.preferred {
+            set(headers, header::PREFERENCE_APPLIED, format_args!("wait={}", wait.time.as_secs()));
+            headers.append(VARY, HeaderValue::from_static("Prefer"));
+        }
+        Ok(response)
+    }))
 }
 
 struct Wait {
@@ -76,10 +80,11 @@ async fn wait_for(asked: &TopicRequest, read: &Read, wait: Duration) -> CoreResu
     tokio::select! {
         biased;
         page = hub.wait(read, until) => match page {
-            Err(error) if *error.kind() == CoreKind::ShuttingDown => hub.read(read).await,
+            // Boxed, as both are rare and their room would be held by all who wait.
+            Err(error) if *error.kind() == CoreKind::ShuttingDown => Box::pin(hub.read(read)).await,
             page => page,
         },
-        () = asked.gateway.shutdown().begun() => hub.read(read).await,
+        () = asked.gateway.shutdown().begun() => Box::pin(hub.read(read)).await,
     }
 }
 
@@ -87,8 +92,9 @@ async fn wait_for(asked: &TopicRequest, read: &Read, wait: Duration) -> CoreResu
 fn nothing(page: &Page) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
+    headers.reserve(HEADERS_EXPECTED);
     stream_headers(headers, page);
-    set(headers, header::STREAM_UP_TO_DATE, "true");
+    set_true(headers, header::STREAM_UP_TO_DATE);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

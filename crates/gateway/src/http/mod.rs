@@ -1,5 +1,6 @@
 //! The HTTP surface: one file for each thing a client can do, and the router that puts them together.
 
+mod around;
 pub(crate) mod body;
 pub(crate) mod create;
 pub(crate) mod dialect;

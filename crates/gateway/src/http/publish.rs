@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use crate::convert::token;
 use crate::error::{Problem, Result};
 use crate::http::dialect::Dialect;
-use crate::http::topics::{TopicRequest, says_closed, set};
+use crate::http::topics::{TopicRequest, says_closed, set, set_true};
 use crate::http::{body, producer};
 
 pub(crate) async fn publish(asked: TopicRequest, request: Request) -> Result<Response> {
@@ -50,12 +50,15 @@ pub(crate) async fn publish(asked: TopicRequest, request: Request) -> Result<Res
         }
     };
     let without_data = messages.is_empty();
+    let stream_seq = stream_seq(headers)?;
+    // The head lies in the connection's read buffer, which is free for the next request without it.
+    drop(parts);
     let publish = Publish {
         topic: asked.topic.clone(),
         messages,
         if_absent: asked.dialect.if_absent(asked.gateway.config()),
         producer,
-        stream_seq: stream_seq(headers)?,
+        stream_seq,
         close,
     };
     let published = asked.gateway.hub().publish(publish).await.map_err(|error| asked.dialect.refuse(error))?;
@@ -69,7 +72,7 @@ fn answer(published: &Published, without_data: bool) -> Response {
     let headers = response.headers_mut();
     set(headers, header::STREAM_NEXT_OFFSET, token(published.tail));
     if published.closed {
-        set(headers, header::STREAM_CLOSED, "true");
+        set_true(headers, header::STREAM_CLOSED);
     }
     if let Some((epoch, seq)) = published.producer {
         set(headers, header::PRODUCER_EPOCH, epoch);

@@ -1,7 +1,6 @@
 //! `GET` on a topic: which of the ways to read is asked for, and from where.
 
 use axum::extract::Request;
-use axum::response::Response;
 use http::header::{ACCEPT, UPGRADE};
 use http::{HeaderMap, Uri};
 use quintet_core::cursor::Since;
@@ -11,15 +10,16 @@ use quintet_wire::problem::kind::Kind;
 use crate::convert::parse_since;
 use crate::error::{Problem, Result};
 use crate::http::dialect::Dialect;
-use crate::http::topics::TopicRequest;
+use crate::http::topics::{Answer, TopicRequest, answer};
 use crate::http::{long_polling, query, short_polling};
 use crate::{sse, websocket};
 
-pub(crate) async fn read(asked: TopicRequest, request: Request) -> Result<Response> {
+/// Gives the answer of the way that is asked for, alone in its box: a poll may wait in it for long.
+pub(crate) fn read(asked: TopicRequest, request: Request) -> Result<Answer> {
     if is_websocket(request.headers()) {
         // It checks for itself, and refuses by a close code: a browser sees no status.
         let strict = asked.dialect == Dialect::Stream;
-        return websocket::topic(asked.gateway, asked.access, asked.topic, strict, request).await;
+        return Ok(answer(websocket::topic(asked.gateway, asked.access, asked.topic, strict, request)));
     }
     asked.check_read()?;
     let uri = request.uri();
@@ -28,22 +28,24 @@ pub(crate) async fn read(asked: TopicRequest, request: Request) -> Result<Respon
         None => None,
     };
     let encoding = Encoding::of(request.headers());
-    let prefers_wait = query::prefer_wait(request.headers()).is_some();
     match live(uri)? {
-        Some(Live::LongPoll) => long_polling::read(asked, offset.ok_or_else(offset_missing)?, encoding, request).await,
-        Some(Live::Events) => sse::durable::open(asked, &offset.ok_or_else(offset_missing)?, uri).await,
-        None if accepts(request.headers(), content::EVENTS) => {
-            sse::event_source::open(asked, offset, encoding, request.headers()).await
+        Some(Live::LongPoll) => long_polling::read(asked, offset.ok_or_else(offset_missing)?, encoding, &request),
+        Some(Live::Events) => {
+            let since = offset.ok_or_else(offset_missing)?;
+            Ok(answer(async move { sse::durable::open(asked, &since, request.uri()).await }))
         }
-        None if prefers_wait => {
+        None if accepts(request.headers(), content::EVENTS) => {
+            Ok(answer(async move { sse::event_source::open(asked, offset, encoding, request.headers()).await }))
+        }
+        None if query::prefer_wait(request.headers()).is_some() => {
             let since = match (offset, asked.dialect) {
                 (Some(since), _) => since,
                 (None, Dialect::Topics) => Since::Start,
                 (None, Dialect::Stream) => return Err(offset_missing()),
             };
-            long_polling::read(asked, since, encoding, request).await
+            long_polling::read(asked, since, encoding, &request)
         }
-        None => short_polling::read(asked, offset.unwrap_or(Since::Start), encoding, request.headers(), uri).await,
+        None => short_polling::read(asked, offset.unwrap_or(Since::Start), encoding, &request),
     }
 }
 

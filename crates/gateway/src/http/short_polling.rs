@@ -2,10 +2,11 @@
 //! shape, which is built here too.
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use quintet_core::batch::Batch;
 use quintet_core::cursor::Since;
 use quintet_core::message::ContentType;
@@ -17,25 +18,27 @@ use crate::convert::{token, write_envelopes};
 use crate::error::{Problem, Result};
 use crate::format;
 use crate::http::read::{Encoding, limit};
-use crate::http::topics::{TopicRequest, put, set};
+use crate::http::topics::{Answer, TopicRequest, answer, put, set, set_true};
 
-pub(crate) async fn read(
-    asked: TopicRequest,
-    since: Since,
-    encoding: Encoding,
-    headers: &HeaderMap,
-    uri: &Uri,
-) -> Result<Response> {
+/// Headers that an answer to a read gets in all, so that their map grows once.
+pub(crate) const HEADERS_EXPECTED: usize = 12;
+
+/// Reads and answers at once. Dropping the future has no effect.
+pub(crate) fn read(asked: TopicRequest, since: Since, encoding: Encoding, request: &Request) -> Result<Answer> {
     let is_now = since == Since::Now;
-    let read = Read { topic: asked.topic.clone(), since, messages: limit(uri)?, absent: asked.dialect.absent() };
-    let page = asked.gateway.hub().read(&read).await.map_err(|error| asked.dialect.refuse(error))?;
-    let caching = match (is_now, page.up_to_date) {
-        (true, _) => Caching::Never,
-        // The protocol's max-age at the tail would freeze a browser's short poll for as long.
-        (false, true) => Caching::Revalidate,
-        (false, false) => Caching::Keep,
-    };
-    answer(&asked, &page, encoding, caching, &Known::of(headers))
+    let messages = limit(request.uri())?;
+    let read = Read { topic: asked.topic.clone(), since, messages, absent: asked.dialect.absent() };
+    let known = Known::of(request.headers());
+    Ok(answer(async move {
+        let page = asked.gateway.hub().read(&read).await.map_err(|error| asked.dialect.refuse(error))?;
+        let caching = match (is_now, page.up_to_date) {
+            (true, _) => Caching::Never,
+            // The protocol's max-age at the tail would freeze a browser's short poll for as long.
+            (false, true) => Caching::Revalidate,
+            (false, false) => Caching::Keep,
+        };
+        told(&asked, &page, encoding, caching, &known)
+    }))
 }
 
 /// Whether an answer may be given again without asking (Durable Streams section 10.1).
@@ -50,7 +53,7 @@ pub(crate) enum Caching {
 }
 
 /// The answer to a read that found something, or that does not wait.
-pub(crate) fn answer(
+pub(crate) fn told(
     asked: &TopicRequest,
     page: &Page,
     encoding: Encoding,
@@ -63,6 +66,7 @@ pub(crate) fn answer(
     let body = if known { Bytes::new() } else { body(page, encoding, content_type)? };
     let mut response = Body::from(body).into_response();
     let headers = response.headers_mut();
+    headers.reserve(HEADERS_EXPECTED);
     if let Some(etag) = etag {
         put(headers, ETAG, &etag);
     }
@@ -74,10 +78,14 @@ pub(crate) fn answer(
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
         match (encoding, content_type) {
-            (Encoding::Envelopes, _) => put(headers, CONTENT_TYPE, content::ENVELOPES),
+            (Encoding::Envelopes, _) => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(content::ENVELOPES));
+            }
             (Encoding::Plain, Some(content_type)) => put(headers, CONTENT_TYPE, content_type.as_str()),
             // Nothing is known of a topic that does not exist yet, and there is nothing of it.
-            (Encoding::Plain, None) => put(headers, CONTENT_TYPE, content::OCTETS),
+            (Encoding::Plain, None) => {
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(content::OCTETS));
+            }
         }
     }
     Ok(response)
@@ -87,10 +95,10 @@ pub(crate) fn answer(
 pub(crate) fn stream_headers(headers: &mut HeaderMap, page: &Page) {
     set(headers, header::STREAM_NEXT_OFFSET, token(page.batch.next()));
     if page.up_to_date {
-        set(headers, header::STREAM_UP_TO_DATE, "true");
+        set_true(headers, header::STREAM_UP_TO_DATE);
     }
     if page.closed {
-        set(headers, header::STREAM_CLOSED, "true");
+        set_true(headers, header::STREAM_CLOSED);
     }
 }
 

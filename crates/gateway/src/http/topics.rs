@@ -1,11 +1,16 @@
 //! A topic's URL: who may do what, which method means what, and the small answers (HEAD, DELETE, OPTIONS).
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::future;
+use std::pin::Pin;
 
 use axum::Router;
-use axum::extract::{OriginalUri, Request, State};
+use axum::extract::{OriginalUri, Request};
+use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use futures_util::FutureExt;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -16,6 +21,7 @@ use quintet_core::topic::TopicInfo;
 use quintet_wire::header;
 use quintet_wire::problem::kind::Kind;
 use quintet_wire::time;
+use smallvec::SmallVec;
 
 use crate::auth::Caller;
 use crate::convert::token;
@@ -23,6 +29,7 @@ use crate::error::{Problem, Result};
 use crate::http::dialect::Dialect;
 use crate::http::{create, publish, read};
 use crate::origin;
+use crate::serve::Guest;
 use crate::state::Gateway;
 
 const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
@@ -30,13 +37,33 @@ const METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS";
 const RESERVED_LEVEL: &str = "__ds";
 
 pub(crate) fn routes() -> Router<Gateway> {
-    let topics = |gateway: State<Gateway>, caller: Caller, request: Request| {
-        dispatch(gateway.0, caller.0, Dialect::Topics, request)
-    };
-    let stream = |gateway: State<Gateway>, caller: Caller, request: Request| {
-        dispatch(gateway.0, caller.0, Dialect::Stream, request)
-    };
-    Router::new().route("/topics/{*topic}", any(topics)).route("/v1/stream/{*topic}", any(stream))
+    Router::new()
+        .route("/topics/{*topic}", any(Endpoint(Dialect::Topics)))
+        .route("/v1/stream/{*topic}", any(Endpoint(Dialect::Stream)))
+}
+
+/// The handler of a dialect's topics. It is one by hand, as an `async fn` would hold the request, and room for all that
+/// could be asked for, for as long as a poll waits.
+#[derive(Clone, Copy)]
+struct Endpoint(Dialect);
+
+impl Handler<Self, Gateway> for Endpoint {
+    type Future = Answer;
+
+    fn call(self, request: Request, gateway: Gateway) -> Answer {
+        match dispatch(gateway, self.0, request) {
+            Ok(answer) => answer,
+            Err(problem) => Box::pin(future::ready(problem.into_response())),
+        }
+    }
+}
+
+/// An answer to be.
+pub(crate) type Answer = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// Boxes what is asked for, and nothing else.
+pub(crate) fn answer(answer: impl Future<Output = Result<Response>> + Send + 'static) -> Answer {
+    Box::pin(answer.map(IntoResponse::into_response))
 }
 
 /// A request to a topic, once its URL is understood.
@@ -48,7 +75,8 @@ pub(crate) struct TopicRequest {
     pub(crate) topic: TopicName,
 }
 
-async fn dispatch(gateway: Gateway, access: Access, dialect: Dialect, request: Request) -> Result<Response> {
+fn dispatch(gateway: Gateway, dialect: Dialect, request: Request) -> Result<Answer> {
+    let Caller(access) = Caller::of(&gateway, request.headers(), request.extensions())?;
     let path = request.uri().path().strip_prefix(dialect.prefix()).unwrap_or_default();
     let name = decode_path(path)?;
     if dialect == Dialect::Stream && (name == RESERVED_LEVEL || name.starts_with("__ds/")) {
@@ -57,14 +85,16 @@ async fn dispatch(gateway: Gateway, access: Access, dialect: Dialect, request: R
     }
     let topic = TopicName::parse(&name)?;
     let asked = TopicRequest { gateway, access, dialect, topic };
-    // Boxed, so that a read which waits does not hold the room that a publish would need.
     match *request.method() {
-        Method::GET => Box::pin(read::read(asked, request)).await,
-        Method::HEAD => head(&asked).await,
-        Method::PUT => Box::pin(create::create(asked, request)).await,
-        Method::POST => Box::pin(publish::publish(asked, request)).await,
-        Method::DELETE => delete(&asked).await,
-        Method::OPTIONS => Ok((StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response()),
+        Method::GET => read::read(asked, request),
+        Method::HEAD => Ok(answer(head(asked))),
+        Method::PUT => Ok(answer(create::create(asked, request))),
+        Method::POST => Ok(answer(publish::publish(asked, request))),
+        Method::DELETE => Ok(answer(delete(asked))),
+        Method::OPTIONS => {
+            let methods = (StatusCode::NO_CONTENT, [(ALLOW, METHODS)]).into_response();
+            Ok(Box::pin(future::ready(methods)))
+        }
         _ => {
             let detail = format!("{} does not work on a topic; the Allow header names what does", request.method());
             Err(Problem::new(Kind::MethodNotAllowed, detail).header("allow", METHODS))
@@ -88,7 +118,7 @@ impl TopicRequest {
     }
 }
 
-async fn head(asked: &TopicRequest) -> Result<Response> {
+async fn head(asked: TopicRequest) -> Result<Response> {
     asked.check_read()?;
     let info = asked.gateway.hub().describe(&asked.topic).await.map_err(|error| asked.dialect.refuse(error))?;
     let mut response = StatusCode::OK.into_response();
@@ -97,7 +127,7 @@ async fn head(asked: &TopicRequest) -> Result<Response> {
     Ok(response)
 }
 
-async fn delete(asked: &TopicRequest) -> Result<Response> {
+async fn delete(asked: TopicRequest) -> Result<Response> {
     asked.check(Operation::Manage)?;
     asked.gateway.hub().delete_topic(&asked.topic).await.map_err(|error| asked.dialect.refuse(error))?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -114,14 +144,35 @@ pub(crate) fn describe(headers: &mut HeaderMap, info: &TopicInfo) {
         set(headers, header::STREAM_EXPIRES_AT, time::format(at.0));
     }
     if info.closed {
-        set(headers, header::STREAM_CLOSED, "true");
+        set_true(headers, header::STREAM_CLOSED);
     }
     set(headers, header::QUINTET_DURABILITY, info.durability.name());
 }
 
 /// Sets a header of ours; a value that no header can hold is left out.
 pub(crate) fn set(headers: &mut HeaderMap, name: &'static str, value: impl fmt::Display) {
-    put(headers, HeaderName::from_static(name), &value.to_string());
+    let mut text = ValueText::default();
+    if write!(text, "{value}").is_ok()
+        && let Ok(text) = std::str::from_utf8(&text.0)
+    {
+        put(headers, HeaderName::from_static(name), text);
+    }
+}
+
+/// Sets a header of ours to `true`.
+pub(crate) fn set_true(headers: &mut HeaderMap, name: &'static str) {
+    headers.insert(HeaderName::from_static(name), HeaderValue::from_static("true"));
+}
+
+/// A value while it is written: most are short and are copied once, into the header.
+#[derive(Default)]
+struct ValueText(SmallVec<[u8; 64]>);
+
+impl fmt::Write for ValueText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
 }
 
 pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
@@ -131,19 +182,18 @@ pub(crate) fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 }
 
 /// A path's text. Its slashes may be encoded or not: levels are what they separate.
-pub(crate) fn decode_path(path: &str) -> Result<String> {
-    match percent_decode_str(path).decode_utf8() {
-        Ok(text) => Ok(text.into_owned()),
-        Err(_) => Err(Problem::new(Kind::BadName, "the path is not UTF-8 when it is percent-decoded")),
-    }
+pub(crate) fn decode_path(path: &str) -> Result<Cow<'_, str>> {
+    let bad = |_| Problem::new(Kind::BadName, "the path is not UTF-8 when it is percent-decoded");
+    percent_decode_str(path).decode_utf8().map_err(bad)
 }
 
 /// Sets `Location` to the request's own URL, absolute if the request says under which host it came.
 pub(crate) fn locate(headers: &mut HeaderMap, parts: &Parts) -> Result<()> {
     let path = parts.extensions.get::<OriginalUri>().map_or(parts.uri.path(), |uri| uri.0.path());
-    let forwarded = parts.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
+    let secure = parts.extensions.get::<Guest>().is_some_and(Guest::is_secure)
+        || parts.headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
     let location = match origin::authority(&parts.uri, &parts.headers)? {
-        Some(authority) if forwarded => format!("https://{authority}{path}"),
+        Some(authority) if secure => format!("https://{authority}{path}"),
         Some(authority) => format!("{}://{authority}{path}", parts.uri.scheme_str().unwrap_or("http")),
         None => path.to_owned(),
     };

@@ -6,28 +6,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use bytes::Bytes;
 use hyper::service::Service as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use quintet_wire::problem::kind::Kind;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use crate::error::Problem;
 use crate::serve::head_timer::HeadTimer;
+use crate::serve::last_answer::{not_tls, refusal, refuse, tell};
+use crate::serve::lean::{self, Reads};
+use crate::serve::tls::{self, Tls, TlsSocket};
 use crate::state::Shutdown;
 
 /// The settings of the accept loop.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
-    /// Connections open at once; one more is answered `503` and closed. Default 200,000.
+    /// Connections open at once; one more is answered `503` and closed (with TLS, just closed). Default 200,000.
     pub connections: usize,
-    /// A request's head has to be complete so long after its first byte, and a new connection has to bring one within
-    /// the same time. Default 10 s.
+    /// A request's head has to be complete so long after its first byte, and a new connection has to bring one, and
+    /// its TLS handshake before, within the same time. Default 10 s.
     pub head_time: Duration,
     /// A connection may be idle for so long between two requests. Default 75 s.
     pub idle: Duration,
@@ -43,6 +43,11 @@ pub struct ServeConfig {
     pub http2_streams: u32,
     /// How long requests under way may take when the server stops. Default 10 s.
     pub drain: Duration,
+    /// Whether plain HTTP/1.1 connections that only read topics are served without hyper, which takes a quarter of the
+    /// memory while they wait. Default true.
+    pub lean_reads: bool,
+    /// The certificate, for HTTP over TLS; none for plain HTTP. Default none.
+    pub tls: Option<Tls>,
 }
 
 impl Default for ServeConfig {
@@ -57,6 +62,8 @@ impl Default for ServeConfig {
             send_buffer_bytes: 256 * 1024,
             http2_streams: 256,
             drain: Duration::from_secs(10),
+            lean_reads: true,
+            tls: None,
         }
     }
 }
@@ -66,13 +73,20 @@ impl Default for ServeConfig {
 #[derive(Debug, Clone)]
 pub struct Guest {
     _place: Arc<OwnedSemaphorePermit>,
+    secure: bool,
+}
+
+impl Guest {
+    /// Whether the connection is behind TLS, so that the hub's URL begins with `https`.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
 }
 
 /// The first bytes of an HTTP/2 connection (RFC 9113 section 3.4), as many as tell it from any HTTP/1.1 method.
 const PREFACE_START: &[u8] = b"PRI ";
 /// Connections that are being turned away with an answer; beyond that they are just closed.
 const REFUSALS_MAX: usize = 64;
-const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 /// Serves until the shutdown has begun and the requests under way are done, or their time is up.
 ///
@@ -81,7 +95,8 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown, co
     let places = Arc::new(Semaphore::new(config.connections));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let refusal = refusal(config.connections);
-    let server = Arc::new(Server { router, shutdown: shutdown.clone(), config });
+    let reads = Reads::new(router.clone(), shutdown.clone(), config.idle.max(config.head_time), config.headers);
+    let server = Arc::new(Server { router, reads, shutdown: shutdown.clone(), config });
     let mut stop = std::pin::pin!(shutdown.begun());
     loop {
         let stream = tokio::select! {
@@ -97,8 +112,11 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown, co
         };
         match Arc::clone(&places).try_acquire_owned() {
             Ok(place) => {
-                tokio::spawn(Arc::clone(&server).connection(stream, Guest { _place: Arc::new(place) }));
+                let guest = Guest { _place: Arc::new(place), secure: server.config.tls.is_some() };
+                tokio::spawn(Arc::clone(&server).connection(stream, guest));
             }
+            // A handshake would cost more than the answer that it is for.
+            Err(_) if server.config.tls.is_some() => drop(stream),
             Err(_) => {
                 if let Ok(permit) = Arc::clone(&refusals).try_acquire_owned() {
                     tokio::spawn(refuse(stream, refusal.clone(), permit));
@@ -116,6 +134,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown, co
 
 struct Server {
     router: Router,
+    reads: Reads,
     shutdown: Shutdown,
     config: ServeConfig,
 }
@@ -125,12 +144,37 @@ impl Server {
         if let Err(error) = self.tune(&stream) {
             tracing::debug!(%error, "a connection's socket could not be set up");
         }
+        if let Some(tls) = &self.config.tls {
+            return Box::pin(self.secure(tls, stream, guest)).await;
+        }
         match timeout(self.config.head_time, is_http2(&stream)).await {
-            // Boxed, so that the many connections of the other kind do not hold its room.
+            // Boxed, so that the many connections of the other kinds do not hold its room.
             Ok(Ok(true)) => Box::pin(self.http2(stream, guest)).await,
-            Ok(Ok(false)) => self.http1(stream, guest).await,
+            Ok(Ok(false)) => self.plain_http1(stream, guest).await,
             Ok(Err(error)) => tracing::debug!(%error, "a connection broke before its first request"),
             Err(_) => tracing::debug!("a connection brought no request in time"),
+        }
+    }
+
+    async fn plain_http1(&self, stream: TcpStream, guest: Guest) {
+        let left = match self.config.lean_reads {
+            true => lean::serve(&self.reads, stream, &guest).await,
+            false => Ok(Some(stream)),
+        };
+        match left {
+            Ok(Some(stream)) => Box::pin(self.http1(stream, guest)).await,
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, "an HTTP/1.1 connection broke"),
+        }
+    }
+
+    async fn secure(&self, tls: &Tls, stream: TcpStream, guest: Guest) {
+        match timeout(self.config.head_time, begin_tls(tls, stream)).await {
+            Ok(Ok(Some(stream))) if tls::is_http2(&stream) => self.http2(stream, guest).await,
+            Ok(Ok(Some(stream))) => self.http1(stream, guest).await,
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "a connection broke in or after its TLS handshake"),
+            Err(_) => tracing::debug!("a connection brought no handshake with a request in time"),
         }
     }
 
@@ -145,7 +189,7 @@ impl Server {
         Ok(())
     }
 
-    async fn http1(&self, stream: TcpStream, guest: Guest) {
+    async fn http1(&self, stream: impl Stream, guest: Guest) {
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
             .timer(HeadTimer::new(self.config.head_time, self.config.idle))
@@ -166,7 +210,7 @@ impl Server {
         }
     }
 
-    async fn http2(&self, stream: TcpStream, guest: Guest) {
+    async fn http2(&self, stream: impl Stream, guest: Guest) {
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
@@ -207,6 +251,22 @@ impl Server {
     }
 }
 
+/// A connection, as HTTP needs it.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
+
+/// The handshake, and what the client sends first behind it, without taking that. None if there will be no request.
+async fn begin_tls(tls: &Tls, stream: TcpStream) -> io::Result<Option<TlsSocket>> {
+    if !tls::is_tls(&stream).await? {
+        tell(stream, &not_tls()).await?;
+        return Ok(None);
+    }
+    let mut stream = tls.accept(stream).await?;
+    let is_open = !stream.fill_buf().await?.is_empty();
+    Ok(is_open.then_some(stream))
+}
+
 /// Looks at the first bytes without taking them.
 async fn is_http2(stream: &TcpStream) -> io::Result<bool> {
     let mut start = [0; PREFACE_START.len()];
@@ -221,35 +281,6 @@ async fn is_http2(stream: &TcpStream) -> io::Result<bool> {
         // What was seen stays readable, so that there is nothing to wait for but time. This is a client that sends
         // its first bytes one by one.
         sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// What is answered to a connection too many, in HTTP/1.1, which every client understands as far as this.
-fn refusal(n_connections: usize) -> Bytes {
-    let detail = format!("the hub holds its limit of {n_connections} connections; come back in a moment");
-    let body = Problem::new(Kind::Overloaded, detail).object().to_json();
-    let mut answer = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\
-         Retry-After: 1\r\nX-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: cross-origin\r\n\
-         Connection: close\r\n\r\n",
-        body.len()
-    )
-    .into_bytes();
-    answer.extend_from_slice(&body);
-    answer.into()
-}
-
-/// Turns a connection away with an answer. What it sends is read first, as it would otherwise lose the answer with it.
-async fn refuse(mut stream: TcpStream, refusal: Bytes, _permit: OwnedSemaphorePermit) {
-    let answer = async {
-        stream.write_all(&refusal).await?;
-        stream.shutdown().await?;
-        let mut sink = [0; 1024];
-        while stream.read(&mut sink).await? > 0 {}
-        io::Result::Ok(())
-    };
-    if !matches!(timeout(REFUSAL_TIME, answer).await, Ok(Ok(()))) {
-        tracing::debug!("a connection too many did not wait for its answer");
     }
 }
 

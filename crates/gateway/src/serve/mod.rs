@@ -2,5 +2,9 @@
 
 mod accept;
 mod head_timer;
+mod last_answer;
+pub(crate) mod lean;
+pub(crate) mod tls;
 
 pub use crate::serve::accept::{Guest, ServeConfig, serve};
+pub use crate::serve::tls::{Tls, TlsError};

@@ -2,6 +2,9 @@
 //!
 //! It is not a queue: it holds one delivery, or a few small ones. A stream that does not take them leaves the feed
 //! full, and its cursor lags in the log.
+//!
+//! Where the connection is not hyper's ([`crate::serve`]'s lean reads), the shard writes straight to its line instead,
+//! without waking anybody, whenever the stream has nothing of its own under way.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +15,8 @@ use parking_lot::Mutex;
 use quintet_core::cursor::Position;
 use quintet_core::fanout::{Delivery, Sink, Taken};
 use smallvec::SmallVec;
+
+use crate::serve::lean::line::{Attach, Line, Sent, Tap};
 
 /// Bytes at which a feed counts as full.
 const FULL_BYTES: usize = 16 * 1024;
@@ -34,18 +39,22 @@ pub(crate) enum Flow {
     End,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     pieces: Pieces,
     bytes: usize,
     /// Behind what has been left here.
-    position: Option<Position>,
+    position: Position,
     waker: Option<Waker>,
     /// The shard waits to be told that there is room again.
     full: bool,
     /// Nothing will follow.
     ended: bool,
     reader_gone: bool,
+    /// Where the shard may write itself.
+    line: Option<Arc<Line>>,
+    /// The stream has bytes that are not written yet, so that nothing may be written past it.
+    lent: bool,
 }
 
 /// The shard's end.
@@ -71,10 +80,17 @@ pub(crate) enum Taking {
 
 /// A feed that already holds these bytes.
 pub(crate) fn feed(framing: Arc<dyn Framing>, opening: Bytes, position: Position) -> (FeedSink, Feed) {
-    let mut slot = Slot { position: Some(position), ..Slot::default() };
-    if !opening.is_empty() {
-        slot.pieces.push(opening);
-    }
+    let slot = Slot {
+        pieces: Some(opening).filter(|opening| !opening.is_empty()).into_iter().collect(),
+        bytes: 0,
+        position,
+        waker: None,
+        full: false,
+        ended: false,
+        reader_gone: false,
+        line: None,
+        lent: true,
+    };
     let slot = Arc::new(Mutex::new(slot));
     (FeedSink { slot: Arc::clone(&slot), framing }, Feed { slot })
 }
@@ -94,13 +110,22 @@ impl Sink for FeedSink {
         let mut pieces = Pieces::new();
         let flow = self.framing.frame(delivery, &mut pieces);
         let mut slot = self.slot.lock();
-        slot.bytes += pieces.iter().map(Bytes::len).sum::<usize>();
-        slot.pieces.append(&mut pieces);
+        let sent = slot.send(&pieces);
         match flow {
-            Flow::On(position) => slot.position = Some(position),
+            Flow::On(position) => slot.position = position,
             Flow::End => slot.ended = true,
         }
-        slot.full = slot.bytes >= FULL_BYTES;
+        match sent {
+            Sent::All if !slot.ended => return Taken::Yes,
+            Sent::All => {}
+            Sent::Begun => slot.full = true,
+            Sent::Not => {
+                slot.bytes += pieces.iter().map(Bytes::len).sum::<usize>();
+                slot.pieces.append(&mut pieces);
+                slot.full = slot.bytes >= FULL_BYTES;
+            }
+            Sent::Dead => slot.ended = true,
+        }
         let taken = if slot.full || slot.ended { Taken::YesAndFull } else { Taken::Yes };
         let waker = slot.waker.take();
         drop(slot);
@@ -123,27 +148,58 @@ impl Drop for FeedSink {
     }
 }
 
+impl Slot {
+    /// Past the stream, if it has nothing that comes first.
+    fn send(&self, pieces: &Pieces) -> Sent {
+        match &self.line {
+            Some(line) if self.pieces.is_empty() && !self.lent => line.try_send(pieces),
+            _ => Sent::Not,
+        }
+    }
+
+    fn take(&mut self) -> (Pieces, bool) {
+        self.bytes = 0;
+        self.lent = true;
+        (std::mem::take(&mut self.pieces), std::mem::take(&mut self.full))
+    }
+}
+
+impl Attach for Mutex<Slot> {
+    fn attach(&self, line: Arc<Line>) {
+        self.lock().line = Some(line);
+    }
+}
+
 impl Feed {
-    /// What has been left, or the end.
+    /// Where a line can be attached.
+    pub(crate) fn tap(&self) -> Tap {
+        let slot: Arc<Mutex<Slot>> = Arc::clone(&self.slot);
+        Tap(slot)
+    }
+
+    /// What has been left, or the end. Whoever polls has written all that was taken before.
     pub(crate) fn poll_take(&self, cx: &mut Context<'_>) -> Poll<Taking> {
         let mut slot = self.slot.lock();
-        if !slot.pieces.is_empty() {
-            slot.bytes = 0;
-            let was_full = std::mem::take(&mut slot.full);
-            return Poll::Ready(Taking::Pieces(std::mem::take(&mut slot.pieces), was_full));
+        if !slot.pieces.is_empty() || slot.full {
+            let (pieces, was_full) = slot.take();
+            return Poll::Ready(Taking::Pieces(pieces, was_full));
         }
         if slot.ended {
             return Poll::Ready(Taking::End);
         }
+        slot.lent = false;
         if !slot.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             slot.waker = Some(cx.waker().clone());
         }
         Poll::Pending
     }
 
-    /// Where the reader stands behind all that has been taken.
-    pub(crate) fn position(&self) -> Position {
-        self.slot.lock().position.unwrap_or(Position::START)
+    /// For a stream that has something to say itself: what has been left meanwhile, as of [`Taking::Pieces`], and where
+    /// the reader stands behind that. Nothing passes the stream until it is polled again.
+    pub(crate) fn interrupt(&self) -> (Pieces, bool, Position) {
+        let mut slot = self.slot.lock();
+        let (pieces, was_full) = slot.take();
+        (pieces, was_full, slot.position)
     }
 }
 
@@ -152,5 +208,6 @@ impl Drop for Feed {
         let mut slot = self.slot.lock();
         slot.reader_gone = true;
         slot.pieces.clear();
+        slot.line = None;
     }
 }

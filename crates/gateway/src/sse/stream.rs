@@ -64,7 +64,10 @@ pub(crate) fn response(feed: Feed, handle: FollowerHandle, voice: Voice, shutdow
     let shutdown = shutdown.clone();
     let alarm = alarm(&shutdown, voice.every, rotate_at);
     let stream = EventStream { feed, handle, voice, shutdown, rotate_at, alarm, taken: Pieces::new(), ending: false };
-    events(Body::new(stream))
+    let tap = stream.feed.tap();
+    let mut response = events(Body::new(stream));
+    response.extensions_mut().insert(tap);
+    response
 }
 
 /// A response of events.
@@ -117,8 +120,14 @@ impl http_body::Body for EventStream {
                 Poll::Ready(Taking::End) => return Poll::Ready(None),
                 Poll::Pending => {}
             }
-            let at = this.feed.position();
-            let bytes = match ready!(this.alarm.as_mut().poll(cx)) {
+            let ring = ready!(this.alarm.as_mut().poll(cx));
+            // What has come in this instant goes first: a cursor may not be told before what lies before it.
+            let (pieces, was_full, at) = this.feed.interrupt();
+            this.taken = pieces;
+            if was_full {
+                this.handle.ready();
+            }
+            let bytes = match ring {
                 Ring::Heartbeat => {
                     this.alarm = alarm(&this.shutdown, this.voice.every, this.rotate_at);
                     (this.voice.heartbeat)(at)
@@ -129,9 +138,9 @@ impl http_body::Body for EventStream {
                     (this.voice.farewell)(at, this.voice.retry)
                 }
             };
-            if !bytes.is_empty() {
-                this.taken.push(bytes);
-            }
+            this.taken.push(bytes);
+            this.taken.retain(|bytes| !bytes.is_empty());
+            this.taken.reverse();
         }
     }
 }

@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 
 use crate::error::{Problem, Result};
 use crate::serve::Guest;
+use crate::serve::tls::TlsSocket;
 use crate::state::Gateway;
 use crate::websocket::close::Close;
 use crate::websocket::connection::Connection;
@@ -122,13 +123,15 @@ pub(crate) fn switch<P: Protocol, B: Begin<P>>(
     Ok(response)
 }
 
-/// The socket itself, if the HTTP server has it bare, and what it has read already. The server's buffer goes.
+/// The socket itself, bare or behind TLS, if the HTTP server has it so, and what it has read already. The server's
+/// buffer goes.
 fn take_over(upgraded: Upgraded, doors: &Doors) -> (Transport, Bytes) {
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => {
-            let transport = Transport::tcp(parts.io.into_inner(), doors.send_buffer_bytes());
-            (transport, parts.read_buf)
-        }
+    let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => return (Transport::tcp(parts.io.into_inner(), doors.send_buffer_bytes()), parts.read_buf),
+        Err(upgraded) => upgraded,
+    };
+    match upgraded.downcast::<TokioIo<TlsSocket>>() {
+        Ok(parts) => (Transport::tls(parts.io.into_inner(), doors.send_buffer_bytes()), parts.read_buf),
         Err(upgraded) => (Transport::other(TokioIo::new(upgraded)), Bytes::new()),
     }
 }

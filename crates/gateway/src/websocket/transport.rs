@@ -2,15 +2,19 @@
 //! connection that somebody's application wraps). Everything above is the same code for both.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::io::IoSlice;
 use std::net::Shutdown;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::unconstrained;
+
+use crate::serve::tls::TlsSocket;
 
 /// Reads and writes, from the connection's task and, without waiting, from anywhere.
 pub(crate) enum Transport {
@@ -29,13 +33,14 @@ impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 impl Transport {
     /// The socket, set up for many small frames and a bounded share of the kernel's memory.
     pub(crate) fn tcp(stream: TcpStream, send_buffer_bytes: u32) -> Self {
-        let set = stream.set_nodelay(true);
-        let size = usize::try_from(send_buffer_bytes).unwrap_or(usize::MAX);
-        if let Err(error) = set.and(socket2::SockRef::from(&stream).set_send_buffer_size(size)) {
-            // The connection works all the same; if it is broken, reading it will tell.
-            tracing::debug!(%error, "a socket's options could not be set");
-        }
+        tune(&stream, send_buffer_bytes);
         Self::Tcp(stream)
+    }
+
+    /// A socket behind TLS, set up alike.
+    pub(crate) fn tls(stream: TlsSocket, send_buffer_bytes: u32) -> Self {
+        tune(stream.get_ref().0, send_buffer_bytes);
+        Self::Other(Mutex::new(Pin::from(stream as Box<dyn Duplex>)))
     }
 
     /// Anything else.
@@ -51,8 +56,11 @@ impl Transport {
                 slices => stream.try_write_vectored(slices),
             },
             Self::Other(stream) => {
-                let mut cx = Context::from_waker(Waker::noop());
-                poll_write(&mut stream.lock(), &mut cx, slices)
+                let mut stream = stream.lock();
+                match poll_once(|cx| Poll::Ready(poll_write(&mut stream, cx, slices))) {
+                    Poll::Ready(written) => written,
+                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                }
             }
         }
     }
@@ -62,8 +70,8 @@ impl Transport {
         match self {
             Self::Tcp(_) => Ok(true),
             Self::Other(stream) => {
-                let mut cx = Context::from_waker(Waker::noop());
-                match stream.lock().as_mut().poll_flush(&mut cx) {
+                let mut stream = stream.lock();
+                match poll_once(|cx| stream.as_mut().poll_flush(cx)) {
                     Poll::Ready(flushed) => flushed.map(|()| true),
                     Poll::Pending => Ok(false),
                 }
@@ -118,13 +126,28 @@ impl Transport {
         match self {
             Self::Tcp(stream) => drop(socket2::SockRef::from(stream).shutdown(Shutdown::Write)),
             Self::Other(stream) => {
-                let mut cx = Context::from_waker(Waker::noop());
-                if stream.lock().as_mut().poll_shutdown(&mut cx).is_pending() {
+                let mut stream = stream.lock();
+                if poll_once(|cx| stream.as_mut().poll_shutdown(cx)).is_pending() {
                     tracing::trace!("a connection ends without a farewell of its transport");
                 }
             }
         }
     }
+}
+
+fn tune(stream: &TcpStream, send_buffer_bytes: u32) {
+    let set = stream.set_nodelay(true);
+    let size = usize::try_from(send_buffer_bytes).unwrap_or(usize::MAX);
+    if let Err(error) = set.and(socket2::SockRef::from(stream).set_send_buffer_size(size)) {
+        // The connection works all the same; if it is broken, reading it will tell.
+        tracing::debug!(%error, "a socket's options could not be set");
+    }
+}
+
+/// Polls once, for somebody who will not be woken. A sink writes for many connections in its shard's turn, whose budget
+/// (tokio's, per task) would soon be spent: then a socket would seem full that is not.
+fn poll_once<T>(poll: impl FnMut(&mut Context<'_>) -> Poll<T> + Unpin) -> Poll<T> {
+    pin!(unconstrained(poll_fn(poll))).poll(&mut Context::from_waker(Waker::noop()))
 }
 
 fn poll_write(stream: &mut Pin<Box<dyn Duplex>>, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> io::Result<usize> {

@@ -46,7 +46,10 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let shutdown = gateway.shutdown().clone();
-        let server = tokio::spawn(serve(listener, router(gateway.clone()), shutdown, setup.serve));
+        let connections = ServeConfig { lean_reads: crate::LEAN_READS, ..setup.serve };
+        let server = tokio::spawn(serve(listener, router(gateway.clone()), shutdown, connections));
+        // With the whole workspace, reqwest is built with TLS and wants to know whose. Only the first has to say it.
+        drop(tokio_rustls::rustls::crypto::ring::default_provider().install_default());
         let client = Client::builder().no_proxy().timeout(DEADLINE).build().unwrap();
         Self { address, hub, gateway, client, server }
     }

@@ -4,7 +4,11 @@
 mod access;
 mod edges;
 mod harness;
+mod lean;
 mod live;
 mod publishing;
 mod reading;
 mod topics;
+
+/// How connections that only read are served; `http_hyper` runs the same tests the other way.
+const LEAN_READS: bool = true;

@@ -64,6 +64,7 @@ Examples:
   quintet serve                                  127.0.0.1:7070, topics in ./quintet-data
   quintet serve --memory --listen 8080           nothing is kept
   quintet serve --config hub.toml --listen 0.0.0.0:7070
+  quintet serve --tls-cert hub.pem --tls-key hub.key
 
 Every setting can stand in the file, in the environment as QUINTET_… (QUINTET_LIMITS_MESSAGE_BYTES for
 limits.message_bytes), or behind --set; flags go before the environment, that goes before the file.

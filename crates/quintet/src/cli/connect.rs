@@ -1,6 +1,7 @@
 //! Which hub a command talks to.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -25,6 +26,9 @@ pub(crate) struct HubArgs {
     /// The token to show; better in QUINTET_TOKEN, as others can see a command line
     #[arg(long, value_name = "TOKEN", env = "QUINTET_TOKEN", hide_env_values = true)]
     token: Option<String>,
+    /// The authority of a hub's own making, in PEM, that its https certificate has to be from
+    #[arg(long, value_name = "FILE", env = "QUINTET_CA_CERT")]
+    ca_cert: Option<PathBuf>,
     /// How long to try for a first connection; once there was one, it is tried for ever
     #[arg(long, value_name = "DURATION", env = "QUINTET_CONNECT_TIMEOUT", default_value = "0s", value_parser = parse_duration)]
     connect_timeout: Duration,
@@ -39,7 +43,15 @@ impl fmt::Debug for HubArgs {
 impl HubArgs {
     /// A client of the hub, which need not be there.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let client = Client::new(&self.url).map_err(|error| self.failure(&error))?;
+        let client = match self.ca_cert.as_deref().filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => {
+                let pem = std::fs::read(path)
+                    .map_err(|error| Failure::usage(format!("{} cannot be read: {error}", path.display())))?;
+                Client::with_authorities(&self.url, &pem)
+            }
+            None => Client::new(&self.url),
+        };
+        let client = client.map_err(|error| self.failure(&error))?;
         match self.token.as_deref().map(str::trim).filter(|token| !token.is_empty()) {
             Some(token) => client.with_token(token).map_err(|error| self.failure(&error)),
             None => Ok(client),

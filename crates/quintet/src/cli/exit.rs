@@ -73,6 +73,14 @@ impl Failure {
             ErrorKind::Transport | ErrorKind::Timeout => {
                 Self::new(Exit::Unreachable, format!("the hub at {url}: {error}{}\ntry again", causes(error)))
             }
+            ErrorKind::Untrusted => Self::new(
+                Exit::Unreachable,
+                format!(
+                    "the certificate of the hub at {url} is not trusted{}\n\
+                     if it is from an authority of your own, name that with --ca-cert FILE or QUINTET_CA_CERT",
+                    causes(error)
+                ),
+            ),
             ErrorKind::Invalid => Self::usage(format!("{error}{}", causes(error))),
             ErrorKind::Problem(kind) => Self::new(exit_of(kind), refusal(kind, error, url)),
             _ => Self::failed(format!("the hub at {url}: {error}{}", causes(error))),

@@ -60,6 +60,8 @@ keys! {
     "data_dir" Path data_dir, "The folder of the disk log; it is made if it is not there.";
     "memory" Flag memory, "Keep everything in memory; nothing outlives the process.";
     "insecure" Flag insecure, "Listen on addresses that others can reach although there are no tokens.";
+    "tls_cert" File tls_cert, "The certificate and those that lead to its authority, in PEM; with it the hub speaks HTTPS only.";
+    "tls_key" File tls_key, "The certificate's private key, in PEM.";
     "shutdown_timeout" Time shutdown_timeout, "How long an orderly end may take.";
     "log" Text log, "What is logged: `off`, `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `info,quintet_gateway=debug`.";
     "log_format" LogFormat log_format, "How logs are written to standard error.";

@@ -7,8 +7,8 @@ use crate::config::keys::{KEYS, Key, find, nearest};
 use crate::config::settings::Settings;
 
 /// Variables that are no settings of the hub, but the commands'.
-const OTHER_VARIABLES: [&str; 5] =
-    ["QUINTET_CONFIG", "QUINTET_TOKENS", "QUINTET_URL", "QUINTET_TOKEN", "QUINTET_CONNECT_TIMEOUT"];
+const OTHER_VARIABLES: [&str; 6] =
+    ["QUINTET_CONFIG", "QUINTET_TOKENS", "QUINTET_URL", "QUINTET_TOKEN", "QUINTET_CA_CERT", "QUINTET_CONNECT_TIMEOUT"];
 
 /// Where settings come from besides the defaults.
 #[derive(Debug, Default)]

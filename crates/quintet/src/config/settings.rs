@@ -23,6 +23,10 @@ pub(crate) struct Settings {
     pub(crate) memory: bool,
     /// Whether everybody who reaches it may use a hub without tokens.
     pub(crate) insecure: bool,
+    /// The file with the certificate, if the hub has one.
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The file with its key.
+    pub(crate) tls_key: Option<PathBuf>,
     /// How long an orderly end may take.
     pub(crate) shutdown_timeout: Duration,
     /// What is logged.
@@ -39,7 +43,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     /// The doors; its tokens and origins are put in by [`Settings::gateway`].
     pub(crate) doors: GatewayConfig,
-    /// The accept loop; its time to drain is put in by [`Settings::connections`].
+    /// The accept loop; its time to drain is put in by [`Settings::connections`], the certificate by `crate::serve`.
     pub(crate) http: ServeConfig,
     /// The disk log; its folder and limits are put in by [`Settings::store`].
     pub(crate) store: StoreConfig,
@@ -52,6 +56,8 @@ impl Default for Settings {
             data_dir: PathBuf::from("./quintet-data"),
             memory: false,
             insecure: false,
+            tls_cert: None,
+            tls_key: None,
             shutdown_timeout: Duration::from_secs(10),
             log: "info".to_owned(),
             log_format: LogFormat::default(),

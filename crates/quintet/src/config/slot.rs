@@ -20,6 +20,8 @@ pub(crate) enum Slot<'a> {
     Text(&'a mut String),
     /// A file's or folder's name.
     Path(&'a mut PathBuf),
+    /// A file's name, or none.
+    File(&'a mut Option<PathBuf>),
     /// Several texts.
     List(&'a mut Vec<String>),
     /// How logs look.
@@ -59,7 +61,7 @@ impl Slot<'_> {
             Self::Time(_) => "duration",
             Self::Flag(_) => "true or false",
             Self::Text(_) => "text",
-            Self::Path(_) => "path",
+            Self::Path(_) | Self::File(_) => "path",
             Self::List(_) => "list of texts",
             Self::LogFormat(_) => "text or json",
         }
@@ -97,6 +99,10 @@ impl Slot<'_> {
             Self::Path(path) if text.is_empty() => Err(format!("a path is not empty (now {})", path.display())),
             Self::Path(path) => {
                 *path = PathBuf::from(text);
+                Ok(())
+            }
+            Self::File(file) => {
+                *file = (!text.is_empty()).then(|| PathBuf::from(text));
                 Ok(())
             }
             Self::List(list) => {
@@ -145,6 +151,7 @@ impl Slot<'_> {
             Self::Flag(flag) => flag.to_string(),
             Self::Text(text) => text.to_string(),
             Self::Path(path) => path.display().to_string(),
+            Self::File(file) => file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
             Self::List(list) => list.join(","),
             Self::LogFormat(format) => format.name().to_owned(),
         }
@@ -156,7 +163,7 @@ impl Slot<'_> {
             Self::Count(number) => format!("a number, e.g. {}", number.get()),
             Self::Time(time) => format!("a duration, e.g. \"{}\"", show_duration(**time)),
             Self::Flag(_) => "true or false".to_owned(),
-            Self::Text(_) | Self::Path(_) => "a text".to_owned(),
+            Self::Text(_) | Self::Path(_) | Self::File(_) => "a text".to_owned(),
             Self::List(_) => "a list of texts".to_owned(),
             Self::LogFormat(format) => format!("\"text\" or \"json\" (now {})", format.name()),
         }

@@ -17,7 +17,7 @@ use quintet_wire::problem::kind::Kind;
 use crate::auth::Caller;
 use crate::error::{Problem, Result};
 use crate::http::services::{headers, key};
-use crate::http::topics::{decode_path, put, set};
+use crate::http::topics::{decode_path, put, set, set_true};
 use crate::http::{body, query};
 use crate::state::Gateway;
 
@@ -44,9 +44,12 @@ pub(super) async fn call(State(gateway): State<Gateway>, Caller(access): Caller,
         body: body::receive(&gateway, body).await?,
         ..ServiceRequest::new(service, parts.method.as_str(), path)
     };
+    let mounted_at = mounted_at(&parts).to_owned();
+    // The head lies in the connection's read buffer, which would be held for as long as the responder takes.
+    drop(parts);
     let mut response = match gateway.hub().request(request).await? {
         Answer::Reply { reply, replayed } => reply_response(reply, replayed),
-        Answer::Accepted { reply_topic } => accepted(&parts, &reply_topic),
+        Answer::Accepted { reply_topic } => accepted(&mounted_at, &reply_topic),
     };
     preferred.put_applied(response.headers_mut());
     Ok(response)
@@ -110,18 +113,18 @@ fn reply_response(reply: Reply, replayed: bool) -> Response {
         put(headers, CONTENT_TYPE, content_type.as_str());
     }
     if replayed {
-        set(headers, header::IDEMPOTENT_REPLAYED, "true");
+        set_true(headers, header::IDEMPOTENT_REPLAYED);
     }
     response
 }
 
 /// `202`: where the reply will come.
-fn accepted(parts: &Parts, reply_topic: &TopicName) -> Response {
+fn accepted(mounted_at: &str, reply_topic: &TopicName) -> Response {
     let mut response = Response::new(Body::from(format!("{{\"reply_topic\":\"{reply_topic}\"}}\n")));
     *response.status_mut() = StatusCode::ACCEPTED;
     let headers = response.headers_mut();
-    put(headers, CONTENT_TYPE, content::JSON);
-    put(headers, LOCATION, &format!("{}/topics/{reply_topic}", mounted_at(parts)));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content::JSON));
+    put(headers, LOCATION, &format!("{mounted_at}/topics/{reply_topic}"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

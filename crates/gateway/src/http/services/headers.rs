@@ -4,6 +4,8 @@
 //! the length, the host. `Authorization` is for the hub and no responder's business; of `Prefer`, what the hub has
 //! done is left out. Everything else is passed on, cookies and `Idempotency-Key` included.
 
+use std::borrow::Cow;
+
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -30,7 +32,7 @@ pub(super) fn of_request(headers: &HeaderMap) -> Result<Headers> {
     let mut pairs = collect(crossing.map(|(name, value)| (name.as_str(), value)))?;
     let left = other_preferences(headers);
     if !left.is_empty() {
-        pairs.push((header::PREFER.to_owned(), left));
+        pairs.push((header::PREFER, left.into()));
     }
     take(pairs)
 }
@@ -114,26 +116,27 @@ fn other_preferences(headers: &HeaderMap) -> String {
 }
 
 /// Names and values; what comes several times is one value, as HTTP has it.
-fn collect<'a>(headers: impl Iterator<Item = (&'a str, &'a HeaderValue)>) -> Result<Vec<(String, String)>> {
-    let mut pairs: Vec<(String, String)> = Vec::new();
+fn collect<'a>(headers: impl Iterator<Item = (&'a str, &'a HeaderValue)>) -> Result<Vec<(&'a str, Cow<'a, str>)>> {
+    let mut pairs: Vec<(&str, Cow<'_, str>)> = Vec::new();
     for (name, value) in headers {
         let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
             return Err(Problem::new(Kind::BadHeader, format!("the value of {name} is not UTF-8")));
         };
-        let value = value.replace('\t', " ");
-        let known = pairs.iter_mut().find(|(known, _)| known == name && name != SET_COOKIE);
+        let value = if value.contains('\t') { Cow::Owned(value.replace('\t', " ")) } else { Cow::Borrowed(value) };
+        let known = pairs.iter_mut().find(|(known, _)| *known == name && name != SET_COOKIE);
         match known {
             Some((_, known)) => {
+                let known = known.to_mut();
                 known.push_str(if name == "cookie" { "; " } else { ", " });
                 known.push_str(&value);
             }
-            None => pairs.push((name.to_owned(), value)),
+            None => pairs.push((name, value)),
         }
     }
     Ok(pairs)
 }
 
-fn take(pairs: Vec<(String, String)>) -> Result<Headers> {
+fn take(pairs: Vec<(&str, Cow<'_, str>)>) -> Result<Headers> {
     Headers::new(pairs).map_err(|error: Error| match error.kind() {
         CoreKind::TooLarge => Problem::new(Kind::HeadersTooLarge, error.to_string()),
         _ => Problem::new(Kind::BadHeader, error.to_string()),

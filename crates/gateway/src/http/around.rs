@@ -1,0 +1,143 @@
+//! What is around every request: the rules on origins, bounds on heads, the token in the query, and the rest of a body
+//! that nobody read. One service with a future that is not boxed, as every request pays for it and every parked poll
+//! holds it.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use axum::routing::Route;
+use axum::routing::future::RouteFuture;
+use http::header::{CONNECTION, EXPECT};
+use http::{HeaderValue, StatusCode};
+use http_body::Body as _;
+use quintet_wire::problem::kind::Kind;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::auth;
+use crate::error::{Problem, Result};
+use crate::http::body::{self, Lent};
+use crate::origin::{self, Admission};
+use crate::state::Gateway;
+
+/// Bytes of a request's target, path and query together.
+const TARGET_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a request's headers, names and values together: a message's own (16 KiB) and as many others.
+const HEADERS_BYTES_MAX: usize = 32 * 1024;
+
+/// Puts it around a router.
+#[derive(Clone)]
+pub(crate) struct Around(pub(crate) Gateway);
+
+impl Layer<Route> for Around {
+    type Service = Surrounded;
+
+    fn layer(&self, inner: Route) -> Surrounded {
+        Surrounded { gateway: self.0.clone(), inner }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Surrounded {
+    gateway: Gateway,
+    inner: Route,
+}
+
+impl Service<Request> for Surrounded {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request) -> Answering {
+        let body = body::lend(&mut request);
+        let (step, allowed) = match origin::admit(&self.gateway.config().origins, &request) {
+            Admission::Answered(response, allowed) => (Step::Answered(Some(response)), allowed),
+            Admission::Admitted(allowed) => match check_bounds(&self.gateway, &request) {
+                Err(problem) => (Step::Answered(Some(problem.into_response())), allowed),
+                Ok(()) => {
+                    auth::cut_from_query(&mut request);
+                    (Step::Running(self.inner.call(request)), allowed)
+                }
+            },
+        };
+        Answering { gateway: self.gateway.clone(), allowed, body, step }
+    }
+}
+
+/// The answer to be, with nothing of the request but its body.
+pub(crate) struct Answering {
+    gateway: Gateway,
+    /// What a page of a foreign origin is told.
+    allowed: Option<HeaderValue>,
+    body: Option<Lent>,
+    step: Step,
+}
+
+enum Step {
+    Running(RouteFuture<Infallible>),
+    Answered(Option<Response>),
+    /// What is left of the body is being read.
+    Discarding(Pin<Box<dyn Future<Output = bool> + Send>>, Option<Response>),
+}
+
+impl Future for Answering {
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        loop {
+            match &mut this.step {
+                Step::Running(route) => {
+                    let Ok(response) = ready!(Pin::new(route).poll(cx));
+                    this.step = Step::Answered(Some(response));
+                }
+                Step::Answered(response) => {
+                    let mut response = response.take().expect("a future is not polled after it was ready");
+                    let rules = &this.gateway.config().origins;
+                    origin::finish(rules, response.headers_mut(), this.allowed.take());
+                    let Some(left) = this.body.take().and_then(|body| body.take_left()) else {
+                        return Poll::Ready(Ok(response));
+                    };
+                    this.step = Step::Discarding(Box::pin(body::discard_left(left)), Some(response));
+                }
+                Step::Discarding(discard, response) => {
+                    let ended = ready!(discard.as_mut().poll(cx));
+                    let mut response = response.take().expect("a future is not polled after it was ready");
+                    if !ended && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                        // Too much is still to come for the connection to be used again.
+                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    return Poll::Ready(Ok(response));
+                }
+            }
+        }
+    }
+}
+
+/// Refuses what is too long before anything looks at it.
+fn check_bounds(gateway: &Gateway, request: &Request) -> Result<()> {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target > TARGET_BYTES_MAX {
+        let detail = format!("the target has {target} bytes; the hub takes {TARGET_BYTES_MAX}");
+        return Err(Problem::new(Kind::UriTooLong, detail));
+    }
+    let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if headers > HEADERS_BYTES_MAX {
+        let detail = format!("the headers have {headers} bytes; the hub takes {HEADERS_BYTES_MAX}");
+        return Err(Problem::new(Kind::HeadersTooLarge, detail));
+    }
+    let body_bytes = gateway.config().body_bytes;
+    if request.headers().contains_key(EXPECT) && request.body().size_hint().lower() > body_bytes as u64 {
+        // Whoever asks first is told before anything is sent.
+        let detail = format!("the hub takes bodies of up to {body_bytes} bytes; send it in parts");
+        return Err(Problem::new(Kind::TooLarge, detail));
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! Connections that only read are served without hyper: what goes over the wire, and where hyper takes over.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::harness::{CLOSE, DEADLINE, Door, Setup};
+
+/// A client that writes and reads bytes.
+struct Raw {
+    stream: TcpStream,
+    seen: String,
+}
+
+impl Raw {
+    async fn connect(door: &Door) -> Self {
+        Self { stream: door.connect().await, seen: String::new() }
+    }
+
+    async fn send(&mut self, bytes: &str) -> &mut Self {
+        self.stream.write_all(bytes.as_bytes()).await.unwrap();
+        self
+    }
+
+    /// Reads up to and with this text.
+    async fn until(&mut self, wanted: &str) -> String {
+        loop {
+            if let Some(at) = self.seen.find(wanted) {
+                let rest = self.seen.split_off(at + wanted.len());
+                return std::mem::replace(&mut self.seen, rest);
+            }
+            let mut bytes = [0; 4096];
+            let read = timeout(DEADLINE, self.stream.read(&mut bytes)).await;
+            let n = read.unwrap_or_else(|_| panic!("no {wanted:?} in {:?}", self.seen)).unwrap();
+            assert!(n > 0, "the end without {wanted:?}: {:?}", self.seen);
+            self.seen.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+        }
+    }
+
+    async fn end(mut self) -> String {
+        let mut rest = Vec::new();
+        timeout(DEADLINE, self.stream.read_to_end(&mut rest)).await.unwrap().unwrap();
+        self.seen + std::str::from_utf8(&rest).unwrap()
+    }
+}
+
+fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+}
+
+async fn parked(door: &Door, topic: &str, n: usize) {
+    let topic = quintet_core::name::TopicName::parse(topic).unwrap();
+    let waiting = async {
+        while door.hub.describe(&topic).await.map_or(0, |info| info.followers) != n {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(timeout(DEADLINE, waiting).await.is_ok(), "there are not {n} readers on {topic}");
+}
+
+#[tokio::test]
+async fn one_connection_reads_in_every_way_and_then_publishes() {
+    let door = Door::open().await;
+    door.publish("a", "one").await;
+    let mut raw = Raw::connect(&door).await;
+    let answer = raw.send(&get("/topics/a")).await.until("one").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\r\ncontent-length: 3\r\n"), "{answer}");
+    assert!(answer.contains("\r\ndate: ") && !answer.contains("connection"), "{answer}");
+    let head = "HEAD /v1/stream/a HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let answer = raw.send(head).await.until("\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("stream-next-offset"), "{answer}");
+    raw.send(&get("/topics/a?offset=now&live=long-poll&timeout=60")).await;
+    parked(&door, "a", 1).await;
+    door.publish("a", "two").await;
+    raw.until("\r\n\r\ntwo").await;
+    let answer = raw.send(&get("/topics/a?offset=now&live=long-poll&timeout=0")).await.until("\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 204 No Content\r\n") && !answer.contains("content-length"), "{answer}");
+    raw.send(&get("/topics/a?offset=now&live=sse")).await.until("\"upToDate\":true}\n\n\r\n").await;
+    door.publish("a", "three").await;
+    raw.until("data:three\n").await;
+    door.ask("POST /topics/a", &[CLOSE], "").await.is(204);
+    raw.until("\"streamClosed\":true}\n\n\r\n0\r\n\r\n").await;
+    // A body is hyper's, and then all that follows.
+    let post = "POST /topics/b HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nabc";
+    raw.send(post).await.until("HTTP/1.1 204").await;
+    raw.send(&get("/topics/b")).await.until("abc").await;
+    let close = "GET /topics/none HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert!(raw.send(close).await.until("connection: close").await.contains("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn pipelined_reads_are_answered_in_order_and_problems_are_the_same() {
+    let door = Door::open().await;
+    door.publish("a", "one").await;
+    let mut raw = Raw::connect(&door).await;
+    let close = "GET /topics/a?live=x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    raw.send(&(get("/topics/a?offset=now&live=long-poll&timeout=60") + &get("/topics/a") + close)).await;
+    parked(&door, "a", 1).await;
+    door.publish("a", "two").await;
+    raw.until("\r\n\r\ntwo").await;
+    raw.until("\r\n\r\nonetwo").await;
+    let last = raw.end().await;
+    assert!(last.starts_with("HTTP/1.1 400 Bad Request\r\n") && last.contains("connection: close"), "{last}");
+    assert!(last.contains("application/problem+json") && last.contains("\r\nx-content-type-options: nosniff"), "{last}");
+}
+
+#[tokio::test]
+async fn a_head_in_two_parts_is_hypers() {
+    let door = Door::open().await;
+    door.publish("a", "one").await;
+    let mut raw = Raw::connect(&door).await;
+    let (first, second) = ("GET /topics/a HTTP/1.1\r\nHo", "st: localhost\r\n\r\n");
+    raw.send(&get("/topics/a")).await.until("one").await;
+    raw.send(first).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    raw.send(second).await.until("one").await;
+    raw.send(&get("/topics/a?offset=now&live=sse")).await.until("upToDate").await;
+}
+
+#[tokio::test]
+async fn idle_connections_end_in_time_and_when_the_doors_close() {
+    let mut setup = Setup::default();
+    setup.serve.head_time = Duration::from_millis(100);
+    setup.serve.idle = Duration::from_millis(100);
+    let door = Door::with(setup).await;
+    let mut raw = Raw::connect(&door).await;
+    raw.send(&get("/topics/a")).await.until("\r\n\r\n").await;
+    assert_eq!(raw.end().await, "");
+    let door = Door::open().await;
+    door.publish("a", "one").await;
+    let mut idle = Raw::connect(&door).await;
+    idle.send(&get("/topics/a")).await.until("\r\n\r\n").await;
+    let mut polls = Raw::connect(&door).await;
+    polls.send(&get("/topics/a?offset=now&live=long-poll&timeout=60")).await;
+    parked(&door, "a", 1).await;
+    door.gateway.shutdown().begin();
+    assert_eq!(idle.end().await, "");
+    let answer = polls.end().await;
+    assert!(answer.starts_with("HTTP/1.1 204") && answer.contains("connection: close"), "{answer}");
+    timeout(DEADLINE, door.server).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_sent_ahead_and_left_is_noticed_by_its_stream() {
+    let mut setup = Setup::default();
+    setup.gateway.heartbeat = Duration::from_millis(20);
+    let door = Door::with(setup).await;
+    door.publish("a", "one").await;
+    let mut raw = Raw::connect(&door).await;
+    raw.send(&(get("/topics/a?offset=now&live=sse") + &get("/topics/a"))).await.until("upToDate").await;
+    parked(&door, "a", 1).await;
+    drop(raw);
+    parked(&door, "a", 0).await;
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_gets_everything_once_when_it_goes_on() {
+    let door = Door::open().await;
+    let mut raw = Raw::connect(&door).await;
+    let request = "GET /topics/big HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n";
+    raw.send(request).await.until("id: ").await;
+    let text = "x".repeat(30_000);
+    for i in 0..200 {
+        door.publish("big", &format!("{i}:{text}:{i}.")).await;
+    }
+    for i in 0..200 {
+        let event = raw.until(&format!("x:{i}.\n")).await;
+        assert_eq!(event.matches("data: ").count(), 1, "{i}");
+        assert!(event.contains(&format!("data: {i}:x")), "{i}");
+    }
+}

@@ -1,0 +1,20 @@
+//! The tests of `http` with hyper serving every connection, as it does behind TLS and where lean reads are off.
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+#[path = "../http/access.rs"]
+mod access;
+#[path = "../http/edges.rs"]
+mod edges;
+#[path = "../http/harness.rs"]
+mod harness;
+#[path = "../http/live.rs"]
+mod live;
+#[path = "../http/publishing.rs"]
+mod publishing;
+#[path = "../http/reading.rs"]
+mod reading;
+#[path = "../http/topics.rs"]
+mod topics;
+
+/// How connections that only read are served.
+const LEAN_READS: bool = false;
