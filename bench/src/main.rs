@@ -24,6 +24,7 @@ fn main() -> anyhow::Result<()> {
         Command::Burst(burst) => workload::burst::run(&options.servers, &burst),
         Command::Idle(idle) => workload::idle::run(&options.servers, &idle),
         Command::Publish(publish) => workload::publish::run(&options.servers, &publish),
+        Command::Durable(durable) => workload::durable::run(&options.servers, &durable),
         Command::Request(request) => workload::request::run(&options.servers, &request),
         Command::Floor { listen } => servers::floor::serve(listen),
         Command::Echo { listen } => servers::echo::serve(listen),

@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Idle(Idle),
     /// Acknowledged publishes per second, and their CPU
     Publish(Publish),
+    /// Publishes per second that are acknowledged once they are on disk, beside the bare loop of write and fdatasync
+    Durable(Durable),
     /// Requests answered per second through a responder, beside a plain HTTP echo
     Request(Request),
     /// Serves the floor: one write(2) of framed bytes per subscriber and message, and nothing else
@@ -162,6 +164,19 @@ pub(crate) struct Publish {
     /// Where the topic is kept; several are measured in turn
     #[arg(long, value_enum, value_delimiter = ',', default_values = ["memory"])]
     pub(crate) stores: Vec<Store>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Durable {
+    /// Publishes in flight, and messages a batch of the bare loop; repeat for several figures
+    #[arg(long = "concurrency", default_values_t = [1, 16, 256, 1024])]
+    pub(crate) concurrencies: Vec<usize>,
+    #[arg(long, default_value_t = 3.0)]
+    pub(crate) seconds: f64,
+    #[arg(long, default_value_t = 256)]
+    pub(crate) size: usize,
+    #[arg(long = "peer", value_enum, default_values = ["quintet"])]
+    pub(crate) peers: Vec<PeerName>,
 }
 
 #[derive(Debug, Args)]

@@ -26,6 +26,20 @@ pub(crate) struct Cpu {
 }
 
 impl Cpu {
+    /// What this process itself has used since its start.
+    pub(crate) fn own() -> Result<Cpu> {
+        Cpu::of("self")
+    }
+
+    /// What one process has used since its start.
+    fn of(pid: &str) -> Result<Cpu> {
+        let ticks = rustix::param::clock_ticks_per_second() as f64;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        let mut fields = after_name(&stat).split_ascii_whitespace().skip(11);
+        let mut next = || fields.next().and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0) / ticks;
+        Ok(Cpu { user_s: next(), system_s: next() })
+    }
+
     pub(crate) fn total_s(self) -> f64 {
         self.user_s + self.system_s
     }
@@ -60,14 +74,11 @@ impl Server {
 
     /// CPU used since the start.
     pub(crate) fn cpu(&self) -> Result<Cpu> {
-        let ticks = rustix::param::clock_ticks_per_second() as f64;
         let mut cpu = Cpu::default();
         for pid in self.tree() {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-            let mut fields = after_name(&stat).split_ascii_whitespace().skip(11);
-            let mut next = || fields.next().and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0) / ticks;
-            cpu.user_s += next();
-            cpu.system_s += next();
+            let of_one = Cpu::of(&pid.to_string())?;
+            cpu.user_s += of_one.user_s;
+            cpu.system_s += of_one.system_s;
         }
         Ok(cpu)
     }

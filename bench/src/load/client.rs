@@ -13,6 +13,8 @@ pub(crate) trait Client {
     fn open(&mut self, out: &mut Vec<u8>, tally: &mut Tally);
     /// Takes what has arrived, and says what to answer. An error ends the run.
     fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>, tally: &mut Tally) -> Result<()>;
+    /// The workload has sent something on this connection, which an answer will follow.
+    fn sent(&mut self) {}
 }
 
 /// What has happened on all connections.

@@ -76,6 +76,7 @@ impl Driver {
     /// Sends `bytes` on a connection, now or as soon as its socket takes them.
     pub(crate) fn send(&mut self, number: usize, bytes: &[u8]) -> Result<()> {
         let connection = &mut self.connections[number];
+        connection.client.sent();
         connection.out.extend_from_slice(bytes);
         connection.flush()
     }

@@ -22,6 +22,10 @@ impl Requester {
 }
 
 impl Client for Requester {
+    fn sent(&mut self) {
+        self.asked = Instant::now();
+    }
+
     fn open(&mut self, _out: &mut Vec<u8>, tally: &mut Tally) {
         tally.ready += 1;
     }

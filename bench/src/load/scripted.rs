@@ -1,7 +1,9 @@
 //! A client that speaks a few fixed lines, waits for the answer to each, and then counts a pattern in what arrives.
 //! It is every push subscriber and every publisher that does not speak HTTP.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use memchr::memmem;
@@ -34,18 +36,21 @@ pub(crate) struct Scripted {
     step: usize,
     /// What the current step has got so far; later the end of the last read, where a pattern may have begun.
     seen: Vec<u8>,
+    /// When each publish that is still unanswered was sent; answers come in their order.
+    asked: VecDeque<Instant>,
     counts: Counts,
 }
 
 impl Scripted {
     /// A subscriber.
     pub(crate) fn follower(steps: Rc<[Step]>) -> Scripted {
-        Scripted { steps, step: 0, seen: Vec::new(), counts: Counts::Deliveries }
+        Scripted { steps, step: 0, seen: Vec::new(), asked: VecDeque::new(), counts: Counts::Deliveries }
     }
 
     /// A publisher. Without a pattern nothing is acknowledged.
     pub(crate) fn publisher(steps: Rc<[Step]>, pattern: &'static [u8], again: Option<Rc<[u8]>>) -> Scripted {
-        Scripted { steps, step: 0, seen: Vec::new(), counts: Counts::Acknowledgements(pattern, again) }
+        let counts = Counts::Acknowledgements(pattern, again);
+        Scripted { steps, step: 0, seen: Vec::new(), asked: VecDeque::new(), counts }
     }
 
     fn say(&mut self, out: &mut Vec<u8>, tally: &mut Tally) {
@@ -68,9 +73,15 @@ impl Scripted {
                 for at in memmem::find_iter(&self.seen, pattern) {
                     (found, end) = (found + 1, at + pattern.len());
                 }
-                tally.acknowledged += found;
+                let now = Instant::now();
+                for asked in self.asked.drain(..self.asked.len().min(found)) {
+                    let elapsed_us = now.duration_since(asked).as_micros();
+                    tally.latencies_us.push(u32::try_from(elapsed_us).unwrap_or(u32::MAX));
+                }
+                tally.acknowledged += found as u64;
                 if let (true, Some(again)) = (tally.going, again) {
                     (0..found).for_each(|_| out.extend_from_slice(again));
+                    self.asked.extend(std::iter::repeat_n(now, found));
                 }
                 let keep = end.max(self.seen.len().saturating_sub(pattern.len() - 1));
                 self.seen.drain(..keep);
@@ -81,6 +92,12 @@ impl Scripted {
 }
 
 impl Client for Scripted {
+    fn sent(&mut self) {
+        if matches!(self.counts, Counts::Acknowledgements(_, Some(_))) {
+            self.asked.push_back(Instant::now());
+        }
+    }
+
     fn open(&mut self, out: &mut Vec<u8>, tally: &mut Tally) {
         self.say(out, tally);
     }

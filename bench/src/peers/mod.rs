@@ -21,6 +21,9 @@ use crate::load::client::Client;
 use crate::options::{PeerName, Servers, Store, Through, Via};
 use crate::process::Server;
 
+/// A connection that publishes, and what it publishes.
+pub(crate) type DurablePublisher = (Box<dyn Client>, Rc<[u8]>);
+
 /// A server and how one talks to it.
 pub(crate) trait Peer {
     /// What the table calls it.
@@ -33,6 +36,12 @@ pub(crate) trait Peer {
     fn publisher(&self, through: Through, again: Option<Rc<[u8]>>) -> Option<Box<dyn Client>>;
     /// One message as the publisher sends it.
     fn publication(&self, through: Through, topic: &str, payload: &str) -> Vec<u8>;
+    /// The `number`th publisher of a run, and the publication that it sends again after each acknowledgement, for peers
+    /// that keep what is published; several publishers of a run may share a connection, and then are its `0`th.
+    fn durable_publisher(&self, through: Through, _number: usize, payload: &str) -> Option<DurablePublisher> {
+        let publication: Rc<[u8]> = self.publication(through, "t", payload).into();
+        Some((self.publisher(through, Some(Rc::clone(&publication)))?, publication))
+    }
     /// One call to the service `echo`; none if the peer knows no calls over HTTP.
     fn call(&self, _payload: &str) -> Option<Vec<u8>> {
         None
@@ -50,9 +59,9 @@ pub(crate) fn peer(name: PeerName, servers: &Servers, store: Store) -> Result<Bo
         PeerName::Floor => Box::new(floor::Floor),
         PeerName::Echo => Box::new(echo::Echo),
         PeerName::Nchan => Box::new(nchan::Nchan),
-        PeerName::Nats => Box::new(nats::Nats { program: servers.nats.clone() }),
+        PeerName::Nats => Box::new(nats::Nats { program: servers.nats.clone(), store }),
         PeerName::Mosquitto => Box::new(mosquitto::Mosquitto),
-        PeerName::Redis => Box::new(redis::Redis),
+        PeerName::Redis => Box::new(redis::Redis { store }),
         PeerName::NodeWs => Box::new(node_ws::NodeWs { folder: servers.node.clone() }),
     })
 }

@@ -1,14 +1,15 @@
 //! Requests that are each followed by the next as soon as they are answered: so many in flight, for so long.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::process::Cpu;
 use crate::stats::percentile;
 use crate::workload::stage::Stage;
 
-const WARM_UP: Duration = Duration::from_millis(700);
+pub(crate) const WARM_UP: Duration = Duration::from_millis(700);
 
 /// What the requests of one run came to.
 pub(crate) struct Outcome {
@@ -20,6 +21,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    pub(crate) fn new(cpu: Cpu, answers: u64, wall_s: f64, latencies_us: &mut [u32]) -> Outcome {
+        let (p50_us, p99_us) = (percentile(latencies_us, 0.5), percentile(latencies_us, 0.99));
+        Outcome { cpu, answers, wall_s, p50_us, p99_us }
+    }
+
     pub(crate) fn rate(&self) -> f64 {
         self.answers as f64 / self.wall_s
     }
@@ -30,10 +36,10 @@ impl Outcome {
     }
 }
 
-/// Sends `request` once on each of `connections` (one may be named several times) and measures for `seconds`.
-pub(crate) fn measure(stage: &mut Stage, connections: &[usize], request: &[u8], seconds: f64) -> Result<Outcome> {
+/// Sends each request on its connection (one may be named several times) and measures for `seconds`.
+pub(crate) fn measure(stage: &mut Stage, requests: &[(usize, Rc<[u8]>)], seconds: f64) -> Result<Outcome> {
     stage.driver.tally.going = true;
-    for connection in connections {
+    for (connection, request) in requests {
         stage.driver.send(*connection, request)?;
     }
     stage.rest(WARM_UP)?;
@@ -42,7 +48,6 @@ pub(crate) fn measure(stage: &mut Stage, connections: &[usize], request: &[u8], 
     stage.rest(Duration::from_secs_f64(seconds))?;
     let (wall_s, answers) = (start.elapsed().as_secs_f64(), stage.driver.tally.acknowledged - answers);
     let cpu = stage.server.cpu()?.since(cpu);
-    let latencies_us = &mut stage.driver.tally.latencies_us;
-    let (p50_us, p99_us) = (percentile(latencies_us, 0.5), percentile(latencies_us, 0.99));
-    Ok(Outcome { cpu, answers, wall_s, p50_us, p99_us })
+    ensure!(answers > 0, "nothing was answered");
+    Ok(Outcome::new(cpu, answers, wall_s, &mut stage.driver.tally.latencies_us))
 }

@@ -62,6 +62,7 @@ fn measure(subject: &Subject, servers: &Servers, options: &Publish) -> Result<Ou
     let publishers: Option<Vec<Box<dyn Client>>> =
         (0..n_connections).map(|_| peer.publisher(options.via, Some(Rc::clone(&publication)))).collect();
     stage.driver.connect_all(stage.server.address, publishers.context("it has no publisher")?)?;
-    let in_flight: Vec<usize> = (0..subject.concurrency).map(|number| number % n_connections).collect();
-    closed_loop::measure(&mut stage, &in_flight, &publication, options.seconds)
+    let in_flight: Vec<_> =
+        (0..subject.concurrency).map(|number| (number % n_connections, Rc::clone(&publication))).collect();
+    closed_loop::measure(&mut stage, &in_flight, options.seconds)
 }

@@ -47,6 +47,6 @@ fn measure((concurrency, peer): (usize, &dyn Peer), servers: &Servers, options: 
     if let Some(responder) = peer.responder(concurrency) {
         stage.driver.connect_all(stage.server.address, [responder])?;
     }
-    let in_flight: Vec<usize> = (0..concurrency).collect();
-    closed_loop::measure(&mut stage, &in_flight, &call, options.seconds)
+    let in_flight: Vec<_> = (0..concurrency).map(|number| (number, Rc::clone(&call))).collect();
+    closed_loop::measure(&mut stage, &in_flight, options.seconds)
 }

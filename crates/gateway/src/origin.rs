@@ -227,7 +227,7 @@ mod tests {
         for good in ["127.0.0.1:7070", "[::1]:7070", "localhost", "LOCALHOST:1", "a.localhost", "hub.example:80"] {
             assert!(rules.check_host(&good.parse().unwrap()).is_ok(), "{good}");
         }
-        for bad in ["evil.example", "localhost.evil.example", "hub.example.evil"] {
+        for bad in ["evil.example", "localhost.evil.example", "hub.example.evil", "evillocalhost"] {
             assert!(rules.check_host(&bad.parse().unwrap()).is_err(), "{bad}");
         }
     }

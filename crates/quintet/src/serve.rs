@@ -52,7 +52,7 @@ pub(crate) struct ServeArgs {
     /// The certificate's private key, in PEM
     #[arg(long, value_name = "FILE")]
     tls_key: Option<String>,
-    /// An origin of web pages that may use the hub, e.g. https://app.example, or *; can be given several times
+    /// An origin of web pages that may use the hub, e.g. `https://app.example`, or `*`; can be given several times
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
     /// A name under which the hub is reached; can be given several times

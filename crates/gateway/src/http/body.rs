@@ -191,3 +191,18 @@ impl Drop for Reserved<'_> {
         self.all.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_received_does_not_hold_the_buffer_it_came_in() {
+        let buffer = Bytes::from(vec![b'x'; 8192]);
+        let mut received = Received::default();
+        received.push(&buffer.slice(8000..8100), 100);
+        received.push(&buffer.slice(..50), 100);
+        assert!(buffer.is_unique());
+        assert_eq!(received.finish(), buffer.slice(..150));
+    }
+}

@@ -35,11 +35,8 @@ pub(crate) fn read(asked: TopicRequest, since: Since, encoding: Encoding, reques
     let known = Known::of(headers);
     Ok(answer(async move {
         let page = wait_for(&asked, &read, wait.time).await.map_err(|error| asked.dialect.refuse(error))?;
-        let mut response = if page.batch.is_empty() {
-            nothing(&page)
-        } else {
-            told(&asked, &page, encoding, caching, &known)?
-        };
+        let mut response =
+            if page.batch.is_empty() { nothing(&page) } else { told(&asked, &page, encoding, caching, &known)? };
         let headers = response.headers_mut();
         if !page.closed {
             set(headers, header::STREAM_CURSOR, cursor);

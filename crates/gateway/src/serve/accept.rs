@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -147,7 +148,12 @@ impl Server {
         if let Some(tls) = &self.config.tls {
             return Box::pin(self.secure(tls, stream, guest)).await;
         }
-        match timeout(self.config.head_time, is_http2(&stream)).await {
+        let first = tokio::select! {
+            // Nothing has been asked yet, so there is nothing to finish.
+            () = self.shutdown.begun() => return,
+            first = timeout(self.config.head_time, is_http2(&stream)) => first,
+        };
+        match first {
             // Boxed, so that the many connections of the other kinds do not hold its room.
             Ok(Ok(true)) => Box::pin(self.http2(stream, guest)).await,
             Ok(Ok(false)) => self.plain_http1(stream, guest).await,
@@ -196,11 +202,17 @@ impl Server {
             .header_read_timeout(self.config.head_time)
             .max_headers(self.config.headers)
             .max_buf_size(self.config.buffer_bytes.max(8192));
-        let connection = builder.serve_connection(TokioIo::new(stream), self.service(guest)).with_upgrades();
+        let asked = Arc::new(AtomicBool::new(false));
+        let service = self.service(guest, &asked);
+        let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = self.shutdown.begun() => {
+                if !asked.load(Ordering::Relaxed) {
+                    // There is half a head at most, which hyper would wait for.
+                    return;
+                }
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -219,7 +231,7 @@ impl Server {
             .max_concurrent_streams(self.config.http2_streams)
             .max_header_list_size(u32::try_from(self.config.buffer_bytes).unwrap_or(u32::MAX))
             .max_send_buf_size(self.config.buffer_bytes);
-        let connection = builder.serve_connection(TokioIo::new(stream), self.service(guest));
+        let connection = builder.serve_connection(TokioIo::new(stream), self.service(guest, &Arc::default()));
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
@@ -233,9 +245,11 @@ impl Server {
         }
     }
 
+    /// The router as hyper wants it; `asked` is set with the first request.
     fn service(
         &self,
         guest: Guest,
+        asked: &Arc<AtomicBool>,
     ) -> impl hyper::service::Service<
         http::Request<hyper::body::Incoming>,
         Response = axum::response::Response,
@@ -244,7 +258,9 @@ impl Server {
     > + Clone
     + use<> {
         let router = TowerToHyperService::new(self.router.clone());
+        let asked = Arc::clone(asked);
         hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+            asked.store(true, Ordering::Relaxed);
             request.extensions_mut().insert(guest.clone());
             router.call(request)
         })

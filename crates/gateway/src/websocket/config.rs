@@ -12,7 +12,7 @@ pub struct WebSocketConfig {
     pub ping: Duration,
     /// A client from which nothing has come for so long, no pong either, is taken for dead. Default 60 s.
     pub silence: Duration,
-    /// How long a closing handshake may take. Default 5 s.
+    /// How long a closing handshake may take. Default 2 s.
     pub closing: Duration,
     /// How exactly the times above are kept. Default 1 s.
     pub tick: Duration,
@@ -33,7 +33,7 @@ impl Default for WebSocketConfig {
             stall: Duration::from_secs(30),
             ping: Duration::from_secs(30),
             silence: Duration::from_secs(60),
-            closing: Duration::from_secs(5),
+            closing: Duration::from_secs(2),
             tick: Duration::from_secs(1),
             send_buffer_bytes: 128 << 10,
             unsent_bytes: 256 << 20,

@@ -43,6 +43,38 @@ async fn a_token_opens_what_it_grants() {
 }
 
 #[tokio::test]
+async fn nothing_but_pages_is_open_without_a_token() {
+    let door = guarded().await;
+    let closed = [
+        "GET /topics",
+        "GET /topics/chat/a",
+        "HEAD /topics/chat/a",
+        "GET /topics/chat/a?offset=now&live=long-poll",
+        "GET /topics/chat/a?offset=now&live=sse",
+        "POST /topics/chat/a",
+        "PUT /topics/chat/a",
+        "DELETE /topics/chat/a",
+        "OPTIONS /topics/chat/a",
+        "PATCH /topics/chat/a",
+        "GET /v1/stream/chat/a?offset=-1",
+        "POST /v1/stream/chat/a",
+        "GET /ws",
+        "POST /services/echo",
+        "GET /services/echo/",
+        "GET /services/echo/x",
+        "POST /responders/echo/claim",
+        "POST /responders/echo/requests/1",
+        "POST /responders/echo/requests/1/progress",
+    ];
+    for line in closed {
+        let answer = door.ask(line, &[TEXT], if line.starts_with("POST") { "x" } else { "" }).await;
+        assert_eq!(answer.status, 401, "{line}");
+        let wrong = format!("{line}{}access_token=wrong", if line.contains('?') { '&' } else { '?' });
+        assert_eq!(door.ask(&wrong, &[TEXT], "").await.status, 401, "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn a_listing_shows_what_may_be_read() {
     let door = guarded().await;
     for topic in ["a", "chat/1", "chat/2", "z"] {

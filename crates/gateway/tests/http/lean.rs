@@ -103,7 +103,10 @@ async fn pipelined_reads_are_answered_in_order_and_problems_are_the_same() {
     raw.until("\r\n\r\nonetwo").await;
     let last = raw.end().await;
     assert!(last.starts_with("HTTP/1.1 400 Bad Request\r\n") && last.contains("connection: close"), "{last}");
-    assert!(last.contains("application/problem+json") && last.contains("\r\nx-content-type-options: nosniff"), "{last}");
+    assert!(
+        last.contains("application/problem+json") && last.contains("\r\nx-content-type-options: nosniff"),
+        "{last}"
+    );
 }
 
 #[tokio::test]
@@ -131,7 +134,7 @@ async fn idle_connections_end_in_time_and_when_the_doors_close() {
     let door = Door::open().await;
     door.publish("a", "one").await;
     let mut idle = Raw::connect(&door).await;
-    idle.send(&get("/topics/a")).await.until("\r\n\r\n").await;
+    idle.send(&get("/topics/a")).await.until("\r\n\r\none").await;
     let mut polls = Raw::connect(&door).await;
     polls.send(&get("/topics/a?offset=now&live=long-poll&timeout=60")).await;
     parked(&door, "a", 1).await;

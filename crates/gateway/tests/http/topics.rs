@@ -79,7 +79,7 @@ async fn delete_ends_a_topic() {
     door.ask("DELETE /topics/a", &[], "").await.is(204);
     door.ask("HEAD /topics/a", &[], "").await.is(404);
     door.get(&format!("/v1/stream/a?offset={cursor}")).await.is_problem(404, "topic-not-found");
-    door.get(&format!("/topics/a?offset={cursor}")).await.is_problem(410, "stale-cursor");
+    door.get(&format!("/topics/a?offset={cursor}")).await.is_problem(410, "topic-deleted");
     door.publish("a", "2").await;
     door.get(&format!("/topics/a?offset={cursor}")).await.is_problem(410, "stale-cursor");
     assert_eq!(door.get("/topics/a").await.is(200).text(), "2");

@@ -1,7 +1,7 @@
 //! WebSocket framing (RFC 6455 section 5), the server's side, without any I/O.
 //!
 //! Bytes go into a [`Parser`](parser::Parser) as they come and whole messages come out; what the hub sends is written
-//! by [`write`]. No extension is ever negotiated, so the reserved bits are always zero. Who reads and writes the bytes
+//! by [`mod@write`]. No extension is ever negotiated, so the reserved bits are always zero. Who reads and writes the bytes
 //! is not known here.
 
 pub(crate) mod parser;
