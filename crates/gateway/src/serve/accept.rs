@@ -44,8 +44,8 @@ pub struct ServeConfig {
     pub http2_streams: u32,
     /// How long requests under way may take when the server stops. Default 10 s.
     pub drain: Duration,
-    /// Whether plain HTTP/1.1 connections that only read topics are served without hyper, which takes a quarter of the
-    /// memory while they wait. Default true.
+    /// Whether plain HTTP/1.1 connections that only read topics are served without hyper, whose buffers cost
+    /// more than all else while they wait. Default true.
     pub lean_reads: bool,
     /// The certificate, for HTTP over TLS; none for plain HTTP. Default none.
     pub tls: Option<Tls>,
