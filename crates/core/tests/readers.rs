@@ -2,6 +2,8 @@
 //! gets every message exactly once and in order, or is told what it missed.
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
 
+mod support;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +12,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use quintet_core::clock::{ManualClock, Timestamp};
 use quintet_core::cursor::{Cursor, LogId, Since};
+use quintet_core::engine::Durability;
 use quintet_core::engine::memory::MemoryEngine;
-use quintet_core::engine::transaction::{Outcome, Retention, TopicConfig, Transaction};
-use quintet_core::engine::{Durability, Engine, Observer, Pending, ReadPage, ReadRequest, ScanPage, ScanRequest};
+use quintet_core::engine::transaction::{Retention, TopicConfig};
 use quintet_core::error::{Kind, Result};
 use quintet_core::fanout::Delivery;
 use quintet_core::following::Selection;
@@ -23,6 +25,7 @@ use quintet_core::name::{Filter, TopicName};
 use quintet_core::patterns::publish_subscribe::Publish;
 use quintet_core::patterns::push::Subscription;
 use quintet_core::reading::Read;
+use support::Pretender;
 use tokio::time::{Instant, timeout};
 
 /// The first two are made by publishing; the others are made as they should be, also after they have gone.
@@ -251,37 +254,6 @@ fn hub(clock: Arc<ManualClock>) -> Arc<Hub> {
     let memory = Arc::new(MemoryEngine::new(LogId(4), limits.clone()));
     let base = HubConfig::new(disk.clone());
     Hub::start(HubConfig { engines: vec![disk, memory], limits, clock, shards: 2, ..base }).unwrap()
-}
-
-/// A memory log that calls itself a disk.
-#[derive(Debug)]
-struct Pretender(MemoryEngine);
-
-impl Engine for Pretender {
-    fn log(&self) -> LogId {
-        self.0.log()
-    }
-    fn durability(&self) -> Durability {
-        Durability::Disk
-    }
-    fn attach(&self, observer: Arc<dyn Observer>) -> Result<()> {
-        self.0.attach(observer)
-    }
-    fn commit(&self, transaction: Transaction, now: Timestamp) -> Pending<Vec<Outcome>> {
-        self.0.commit(transaction, now)
-    }
-    fn read(&self, request: ReadRequest) -> Pending<ReadPage> {
-        self.0.read(request)
-    }
-    fn scan(&self, request: ScanRequest) -> Pending<ScanPage> {
-        self.0.scan(request)
-    }
-    fn maintain(&self, now: Timestamp) {
-        self.0.maintain(now);
-    }
-    fn close(&self) -> Pending<()> {
-        self.0.close()
-    }
 }
 
 /// Makes the topics that are not made by publishing, where they are missing.

@@ -1,6 +1,8 @@
 //! The traps of waiting: what happens to a parked reader when its topic goes, comes, is trimmed, or its time is up.
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
 
+mod support;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +10,8 @@ use bytes::Bytes;
 use quintet_core::clock::{ManualClock, Timestamp};
 use quintet_core::cursor::{Cursor, LogId, Offset, Position, Since};
 use quintet_core::engine::memory::MemoryEngine;
-use quintet_core::engine::transaction::{Outcome, Retention, TopicConfig, Transaction};
-use quintet_core::engine::{Durability, Engine, Observer, Pending, ReadPage, ReadRequest, ScanPage, ScanRequest};
+use quintet_core::engine::transaction::{Retention, TopicConfig};
+use quintet_core::engine::{Durability, Engine};
 use quintet_core::error::{Kind, Result};
 use quintet_core::fanout::{Delivery, Sink, Taken};
 use quintet_core::following::Selection;
@@ -19,6 +21,7 @@ use quintet_core::message::{ContentType, NewMessage};
 use quintet_core::name::{Filter, TopicName};
 use quintet_core::patterns::publish_subscribe::{IfAbsent, Publish};
 use quintet_core::reading::{Absent, Page, Read};
+use support::Pretender;
 use tokio::time::{Instant, timeout};
 
 struct Fixture {
@@ -278,37 +281,6 @@ async fn cursors_that_were_not_given_out_are_refused() {
     let other = Position { log: LogId(6), ..tail };
     assert_eq!(*fixture.read("a", Since::After(other.into())).await.unwrap_err().kind(), Kind::StaleCursor);
     assert_eq!(payloads(&fixture.read("a", Since::After(Cursor::start())).await.unwrap()), ["1"]);
-}
-
-/// A memory log that calls itself a disk, so that a hub has two logs.
-#[derive(Debug)]
-struct Pretender(MemoryEngine);
-
-impl Engine for Pretender {
-    fn log(&self) -> LogId {
-        self.0.log()
-    }
-    fn durability(&self) -> Durability {
-        Durability::Disk
-    }
-    fn attach(&self, observer: Arc<dyn Observer>) -> Result<()> {
-        self.0.attach(observer)
-    }
-    fn commit(&self, transaction: Transaction, now: Timestamp) -> Pending<Vec<Outcome>> {
-        self.0.commit(transaction, now)
-    }
-    fn read(&self, request: ReadRequest) -> Pending<ReadPage> {
-        self.0.read(request)
-    }
-    fn scan(&self, request: ScanRequest) -> Pending<ScanPage> {
-        self.0.scan(request)
-    }
-    fn maintain(&self, now: Timestamp) {
-        self.0.maintain(now);
-    }
-    fn close(&self) -> Pending<()> {
-        self.0.close()
-    }
 }
 
 #[tokio::test(start_paused = true)]
