@@ -172,8 +172,8 @@ impl Request {
     /// # Errors
     /// When the hub did not take it.
     pub async fn send_async(&self) -> Result<Pending, Error> {
-        let request = self.build()?.header(PREFER, format!("respond-async, wait={}", self.wait.as_secs()));
-        let response = self.client_send(request, self.wait + ANSWER_MAX).await?;
+        let request = self.build()?.header(PREFER, "respond-async");
+        let response = self.client_send(request, ANSWER_MAX).await?;
         if response.status() != http::StatusCode::ACCEPTED {
             // The reply was there already.
             return Ok(Pending(State::There(reply(response).await?)));

@@ -424,6 +424,25 @@ async fn settle(world: &World, topic: &TopicName) -> (Vec<Arc<Message>>, bool) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reply_that_comes_soon_is_the_answer_itself() {
+    let world = World::new();
+    let mut responder = world.respond(2);
+    let soon = |path| Request { answer_within: Some(Duration::from_secs(5)), ..with_reply_on_topic(path) };
+    let answer = world.send(soon("/fast"));
+    let incoming = take(&mut responder).await;
+    assert!(incoming.wait() > Duration::from_secs(299), "the request itself has its whole time");
+    world.reply(incoming.id, "done").unwrap();
+    check_reply(answer.await.unwrap(), "done", false);
+
+    let answer = world.send(soon("/slow"));
+    let incoming = take(&mut responder).await;
+    let Answer::Accepted { reply_topic } = answer.await.unwrap().unwrap() else { panic!("not accepted") };
+    world.reply(incoming.id, "later").unwrap();
+    let (messages, _) = settle(&world, &reply_topic).await;
+    assert_eq!(&messages[0].payload[..], b"later");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reply_topic_ends_with_a_failure_when_there_is_no_reply() {
     let world = World::new();
     let mut responder = world.respond(4);

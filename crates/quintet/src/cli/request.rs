@@ -6,9 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use quintet_client::client::Client;
 use quintet_client::request_response::{Pending, Reply, Request, Step};
+use tokio::time::timeout;
 
 use crate::cli::connect::HubArgs;
-use crate::cli::exit::{Failure, note};
+use crate::cli::exit::{Exit, Failure, note};
 use crate::cli::input;
 use crate::cli::output::Output;
 use crate::cli::runtime::end_when_interrupted;
@@ -76,7 +77,12 @@ pub(crate) async fn run(args: RequestArgs) -> Result<(), Failure> {
     }
     let reply = if args.progress {
         let pending = request.send_async().await.map_err(|error| args.hub.failure(&error))?;
-        finished(pending, &args).await?
+        let topic = pending.topic().unwrap_or_default().to_owned();
+        timeout(args.wait, finished(pending, &args)).await.map_err(|_| {
+            let detail =
+                format!("no reply in time; it will still come on {topic}: quintet sub '{topic}' --since start");
+            Failure::new(Exit::NoReply, detail)
+        })??
     } else {
         request.send().await.map_err(|error| args.hub.failure(&error))?
     };

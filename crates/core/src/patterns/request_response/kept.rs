@@ -66,6 +66,7 @@ impl Hub {
     /// Sends a request that is on disk.
     pub(super) async fn request_kept(self: &Arc<Self>, request: Request, deadline: Instant) -> Result<Answer> {
         let respond_async = request.respond_async;
+        let soon = request.answer_within.map(|within| (Instant::now() + within).min(deadline));
         let _room = self.services.make_room(request.size())?;
         let left = deadline.saturating_duration_since(Instant::now());
         let job = Arc::new(Job {
@@ -101,7 +102,13 @@ impl Hub {
             // The flight itself keeps its leader's deadline, and ends then with what it has committed.
             let ended = if leads { Ok(awaited.await) } else { timeout_at(deadline, awaited).await };
             let Ok(ended) = ended else { return Err(deadline_passed()) };
-            let ended = ended.map_err(|_| Error::new(Kind::Internal, "a kept request broke off"))?;
+            let mut ended = ended.map_err(|_| Error::new(Kind::Internal, "a kept request broke off"))?;
+            if let (Progress::Accepted(_), Some(soon)) = (&ended, soon) {
+                let landed = progress.wait_for(|progress| matches!(progress, Progress::Landed(_)));
+                if let Ok(Ok(landed)) = timeout_at(soon, landed).await {
+                    ended = landed.clone();
+                }
+            }
             return match ended {
                 Progress::Landed(Err(error)) => {
                     let in_time = Instant::now() < deadline;
@@ -111,7 +118,7 @@ impl Hub {
                     }
                     Err(error)
                 }
-                Progress::Landed(Ok(landed)) if respond_async => {
+                Progress::Landed(Ok(landed)) if respond_async && soon.is_none() => {
                     Ok(Answer::Accepted { reply_topic: landed.reply_topic })
                 }
                 Progress::Landed(Ok(Landed { reply, replayed, .. })) => {

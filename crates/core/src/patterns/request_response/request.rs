@@ -65,8 +65,10 @@ pub struct Request {
     /// The idempotency key: within its window, the same key of the same caller to the same service is answered by the
     /// same reply. 1 to 255 bytes.
     pub key: Option<String>,
-    /// Answer at once with the topic on which the reply will come.
+    /// Answer with the topic on which the reply will come.
     pub respond_async: bool,
+    /// With that: give the reply itself if it comes within this time (RFC 7240 section 4.3). None: answer at once.
+    pub answer_within: Option<Duration>,
     /// The default type of that topic; none means `application/json`.
     pub reply_type: Option<ContentType>,
 }
@@ -86,6 +88,7 @@ impl Request {
             caller: String::new(),
             key: None,
             respond_async: false,
+            answer_within: None,
             reply_type: None,
         }
     }

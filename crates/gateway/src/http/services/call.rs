@@ -32,11 +32,15 @@ pub(super) async fn call(State(gateway): State<Gateway>, Caller(access): Caller,
         return Err(Problem::new(Kind::MethodNotAllowed, detail).header("allow", "GET, HEAD, POST, PUT, PATCH, DELETE"));
     }
     let preferred = Preferred::of(&parts.headers, &gateway);
+    let seconds = |seconds| query::seconds(seconds, gateway.hub().limits().request_wait_max);
+    let wait = preferred.wait.map(seconds);
     let request = ServiceRequest {
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: headers::of_request(&parts.headers)?,
         content_type: headers::content_type(&parts.headers)?,
-        wait: preferred.wait.map(|seconds| query::seconds(seconds, gateway.hub().limits().request_wait_max)),
+        // Together they say: the reply if it comes in this time, and otherwise where it will come (RFC 7240 section 4.3).
+        wait: wait.filter(|_| !preferred.respond_async),
+        answer_within: wait.filter(|_| preferred.respond_async),
         caller: access.subject().unwrap_or_default().to_owned(),
         key: key::parse(&parts.headers)?,
         respond_async: preferred.respond_async,
