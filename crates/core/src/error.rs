@@ -84,6 +84,10 @@ pub enum Kind {
     StorageFull,
     /// Stored bytes are damaged.
     StorageDamaged,
+    /// There is no such group.
+    GroupNotFound,
+    /// A group of that name exists with another filter, or in another log.
+    GroupExists,
     /// Nobody serves requests to that service.
     NoResponder,
     /// The responder went away with the request in its hands.

@@ -16,6 +16,7 @@ pub mod engine;
 pub mod error;
 pub mod fanout;
 pub mod following;
+pub mod group;
 pub mod hub;
 pub mod limits;
 pub mod message;

@@ -46,6 +46,10 @@ pub struct Limits {
     pub read_messages: usize,
     /// Topics in a log; the hub's own, for keyed requests, count apart up to the same number. Default 1,000,000.
     pub topics: usize,
+    /// Consumer groups in a log. Default 10,000.
+    pub groups: usize,
+    /// Members of all groups. Default 100,000.
+    pub group_members: usize,
     /// Readers that wait or are pushed to. Default 200,000.
     pub followers: usize,
     /// Different filters that are followed. Default 10,000.
@@ -87,6 +91,8 @@ impl Default for Limits {
             read_bytes: 1 << 20,
             read_messages: 1_000,
             topics: 1_000_000,
+            groups: 10_000,
+            group_members: 100_000,
             followers: 200_000,
             filters: 10_000,
             memory_log_bytes: 1 << 30,

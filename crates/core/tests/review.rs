@@ -300,6 +300,9 @@ impl Engine for Delayed {
             inner.read(request).await
         })
     }
+    fn count(&self, topic: TopicName, created: Offset, after: Offset) -> Pending<u64> {
+        self.inner.count(topic, created, after)
+    }
     fn scan(&self, request: ScanRequest) -> Pending<ScanPage> {
         let (inner, mut reading) = (Arc::clone(&self.inner), self.reading.subscribe());
         Box::pin(async move {

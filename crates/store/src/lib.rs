@@ -18,6 +18,7 @@ mod lineage;
 mod read;
 mod recovery;
 mod segments;
+mod settled;
 mod shared;
 mod topics;
 mod upkeep;

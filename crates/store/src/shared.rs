@@ -12,6 +12,7 @@ use crate::checkpoint::content::Captured;
 use crate::commit::queue::Queue;
 use crate::format::header::StoreHead;
 use crate::segments::set::SegmentSet;
+use crate::settled::Settled;
 use crate::topics::Topics;
 use crate::upkeep::thread::Bell;
 
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) head: StoreHead,
     pub(crate) segments: Arc<SegmentSet>,
     pub(crate) topics: Mutex<Topics>,
+    /// What retention has to leave for groups.
+    pub(crate) settled: Settled,
     pub(crate) queue: Queue,
     /// Held while it is told something, so that it hears one thing at a time.
     pub(crate) observer: Mutex<Option<Arc<dyn Observer>>>,

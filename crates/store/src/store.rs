@@ -12,6 +12,7 @@ use quintet_core::engine::transaction::{Outcome, TopicState, Transaction};
 use quintet_core::engine::{Durability, Engine, Observer, Pending, ReadPage, ReadRequest, ScanPage, ScanRequest};
 use quintet_core::error::{Error, Kind, Result};
 use quintet_core::limits::Limits;
+use quintet_core::name::TopicName;
 use tokio::sync::oneshot;
 
 use crate::commit::appender::Appender;
@@ -26,6 +27,7 @@ use crate::read::{scan, topic};
 use crate::recovery::layout::open_error;
 use crate::recovery::open::open_log;
 use crate::segments::set::SegmentSet;
+use crate::settled::Settled;
 use crate::shared::Shared;
 use crate::upkeep::thread::{Bell, Upkeep};
 
@@ -112,6 +114,7 @@ impl Store {
             head: opened.head,
             segments,
             topics: Mutex::new(opened.replay.topics),
+            settled: Settled::default(),
             queue: Queue::new(config.queue_bytes),
             observer: Mutex::new(None),
             last_state: Mutex::new(None),
@@ -159,6 +162,10 @@ impl Store {
                 bytes: entry.bytes,
             };
             observer.restored(name, &state);
+        }
+        for (name, created, group) in commit.ledger.groups() {
+            self.shared.settled.note(name, Some(group));
+            observer.group_restored(name, created, group);
         }
         observer.committed(&[], commit.committed);
     }
@@ -212,6 +219,10 @@ impl Engine for Store {
 
     fn read(&self, request: ReadRequest) -> Pending<ReadPage> {
         self.run(move |shared| topic::read(shared, &request))
+    }
+
+    fn count(&self, topic: TopicName, created: Offset, after: Offset) -> Pending<u64> {
+        self.run(move |shared| topic::count(shared, &topic, created, after))
     }
 
     fn scan(&self, request: ScanRequest) -> Pending<ScanPage> {

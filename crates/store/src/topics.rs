@@ -131,7 +131,11 @@ impl Topics {
                     self.dead.push((entry.trimmed_through.min(id), offset.0));
                 }
             }
-            Record::Producer { .. } | Record::StreamSeq { .. } | Record::Closed { .. } => {}
+            Record::Producer { .. }
+            | Record::StreamSeq { .. }
+            | Record::Closed { .. }
+            | Record::Group { .. }
+            | Record::GroupStep { .. } => {}
         }
         self.last = self.last.max(record.offset().0);
     }

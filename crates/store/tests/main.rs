@@ -5,6 +5,7 @@ mod contract;
 mod damage;
 mod faults;
 mod forks;
+mod groups;
 mod harness;
 mod reopen;
 mod space;

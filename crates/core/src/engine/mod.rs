@@ -19,6 +19,7 @@ use crate::clock::Timestamp;
 use crate::cursor::{LogId, Offset};
 use crate::engine::transaction::{Outcome, Record, TopicState, Transaction};
 use crate::error::Result;
+use crate::group::GroupState;
 use crate::message::Message;
 use crate::name::TopicName;
 
@@ -67,6 +68,9 @@ pub trait Engine: Send + Sync + Debug + 'static {
     /// Reads a topic's messages in order.
     fn read(&self, request: ReadRequest) -> Pending<ReadPage>;
 
+    /// How many messages of a topic that are kept lie behind an offset.
+    fn count(&self, topic: TopicName, created: Offset, after: Offset) -> Pending<u64>;
+
     /// Reads the log in log order, keeping what is wanted; for readers of filters that lag.
     fn scan(&self, request: ScanRequest) -> Pending<ScanPage>;
 
@@ -82,6 +86,9 @@ pub trait Engine: Send + Sync + Debug + 'static {
 pub trait Observer: Send + Sync + 'static {
     /// A topic that was there when the engine started.
     fn restored(&self, topic: &TopicName, state: &TopicState);
+
+    /// A group that was there when the engine started, told behind its topic: where it was created, and its state.
+    fn group_restored(&self, _topic: &TopicName, _created: Offset, _state: &GroupState) {}
 
     /// Records that have become visible, and the offset up to which the log is now complete: nothing below it will
     /// appear later.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::cursor::Offset;
+use crate::group::{GroupConfig, GroupName, GroupStep};
 use crate::message::{ContentType, Message, NewMessage};
 use crate::name::TopicName;
 
@@ -30,6 +31,34 @@ pub enum Op {
     Append(Append),
     /// Delete a topic with all that is in it.
     Delete(Delete),
+    /// Create a group, or change how it is set up.
+    PutGroup(PutGroup),
+    /// Change a group's state.
+    StepGroup(StepGroup),
+    /// Delete a group; none: whichever life of it there is.
+    DeleteGroup(GroupName, Option<Offset>),
+}
+
+/// Create a group, or change how it is set up.
+#[derive(Debug, Clone)]
+pub struct PutGroup {
+    /// Its name.
+    pub group: GroupName,
+    /// How it is to be.
+    pub config: GroupConfig,
+    /// A new group begins behind this offset.
+    pub start: Offset,
+}
+
+/// Change a group's state.
+#[derive(Debug, Clone)]
+pub struct StepGroup {
+    /// Its name.
+    pub group: GroupName,
+    /// The life of it that is meant.
+    pub created: Offset,
+    /// The change.
+    pub step: GroupStep,
 }
 
 /// Create a topic with its first messages.
@@ -162,11 +191,20 @@ pub enum Outcome {
     },
     /// Of [`Op::Append`].
     Appended(Appended),
-    /// Of [`Op::Delete`].
+    /// Of [`Op::Delete`] and [`Op::DeleteGroup`].
     Deleted {
         /// Where in the log.
         at: Offset,
     },
+    /// Of [`Op::PutGroup`].
+    GroupPut {
+        /// Whether it is new.
+        new: bool,
+        /// Where it was created.
+        created: Offset,
+    },
+    /// Of [`Op::StepGroup`].
+    GroupStepped,
 }
 
 /// What became of an append.
@@ -239,12 +277,32 @@ pub enum Record {
         /// Where.
         offset: Offset,
     },
-    /// A topic is gone with all its messages.
+    /// A topic is gone with all its messages; or a group, if it is a group's.
     Deleted {
         /// The topic.
         topic: TopicName,
         /// Where.
         offset: Offset,
+    },
+    /// A topic becomes a group's, or the group is set up differently.
+    Group {
+        /// The group's topic ([`GroupName::topic`]).
+        topic: TopicName,
+        /// Where.
+        offset: Offset,
+        /// How it is set up.
+        config: Arc<GroupConfig>,
+        /// A new group begins behind this offset.
+        start: Offset,
+    },
+    /// A group's state changes.
+    GroupStep {
+        /// The group's topic.
+        topic: TopicName,
+        /// Where.
+        offset: Offset,
+        /// The change.
+        step: Box<GroupStep>,
     },
 }
 
@@ -258,7 +316,9 @@ impl Record {
             | Self::StreamSeq { topic, .. }
             | Self::Closed { topic, .. }
             | Self::Hidden { topic, .. }
-            | Self::Deleted { topic, .. } => topic,
+            | Self::Deleted { topic, .. }
+            | Self::Group { topic, .. }
+            | Self::GroupStep { topic, .. } => topic,
         }
     }
 
@@ -271,7 +331,9 @@ impl Record {
             | Self::StreamSeq { offset, .. }
             | Self::Closed { offset, .. }
             | Self::Hidden { offset, .. }
-            | Self::Deleted { offset, .. } => *offset,
+            | Self::Deleted { offset, .. }
+            | Self::Group { offset, .. }
+            | Self::GroupStep { offset, .. } => *offset,
         }
     }
 }

@@ -129,7 +129,7 @@ impl Hub {
         let append = Append { close: true, ..Append::new(name.clone(), Vec::new()) };
         match self.commit(log, Op::Append(append)).await? {
             Outcome::Appended(appended) => Ok(Position { log, offset: appended.tail }),
-            Outcome::Created { .. } | Outcome::Deleted { .. } => {
+            Outcome::Created { .. } | Outcome::Deleted { .. } | Outcome::GroupPut { .. } | Outcome::GroupStepped => {
                 Err(Error::new(Kind::Internal, "the log gave another answer than to a closure"))
             }
         }

@@ -239,7 +239,7 @@ impl Registry {
                     feed.push(Entry::Deleted { topic: topic.clone(), offset: *offset });
                 });
             }
-            Record::Producer { .. } | Record::StreamSeq { .. } => {}
+            Record::Producer { .. } | Record::StreamSeq { .. } | Record::Group { .. } | Record::GroupStep { .. } => {}
         }
     }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use quintet_core::clock::Timestamp;
-use quintet_core::cursor::LogId;
+use quintet_core::cursor::{LogId, Offset};
 use quintet_core::engine::memory::MemoryEngine;
 use quintet_core::engine::transaction::{Outcome, Transaction};
 use quintet_core::engine::{Durability, Engine, Observer, Pending, ReadPage, ReadRequest, ScanPage, ScanRequest};
 use quintet_core::error::Result;
+use quintet_core::name::TopicName;
 
 /// A memory log that calls itself a disk, so that a hub has two logs.
 #[derive(Debug)]
@@ -28,6 +29,9 @@ impl Engine for Pretender {
     }
     fn read(&self, request: ReadRequest) -> Pending<ReadPage> {
         self.0.read(request)
+    }
+    fn count(&self, topic: TopicName, created: Offset, after: Offset) -> Pending<u64> {
+        self.0.count(topic, created, after)
     }
     fn scan(&self, request: ScanRequest) -> Pending<ScanPage> {
         self.0.scan(request)

@@ -3,6 +3,7 @@
 use quintet_core::engine::ledger::{Snapshot, TopicLedger};
 
 use crate::codec::{put_str, put_varint};
+use crate::format::group::put_group_state;
 use crate::format::header::{StoreHead, VERSION};
 use crate::format::state::{put_config, put_step};
 use crate::index::OffsetMap;
@@ -110,6 +111,10 @@ fn put_topic(out: &mut Vec<u8>, topic: &TopicLedger) {
             out.push(1);
             put_str(out, value);
         }
+    }
+    out.push(u8::from(topic.group.is_some()));
+    if let Some(group) = &topic.group {
+        put_group_state(out, group);
     }
 }
 

@@ -10,6 +10,7 @@ use quintet_core::name::TopicName;
 
 use crate::checkpoint::content::{Captured, Kept, MAGIC};
 use crate::codec::Reader;
+use crate::format::group::get_group_state;
 use crate::format::header::{StoreHead, VERSION};
 use crate::format::state::{get_config, get_step};
 use crate::lineage::Lineage;
@@ -77,6 +78,10 @@ fn get_topic(from: &mut Reader<'_>) -> Option<TopicLedger> {
     topic.stream_seq = match from.u8()? {
         0 => None,
         _ => Some(from.str()?.into()),
+    };
+    topic.group = match from.u8()? {
+        0 => None,
+        _ => Some(Box::new(get_group_state(from)?)),
     };
     Some(topic)
 }

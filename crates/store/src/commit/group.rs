@@ -45,7 +45,7 @@ struct Life {
 impl Lives {
     /// The lives before the transaction; none if it deletes nothing.
     pub(crate) fn before(transaction: &Transaction, ledger: &Ledger) -> Option<Self> {
-        if !transaction.ops.iter().any(|op| matches!(op, Op::Delete(_))) {
+        if !transaction.ops.iter().any(|op| matches!(op, Op::Delete(_) | Op::DeleteGroup(..))) {
             return None;
         }
         let mut lives = Self(Vec::new());
@@ -54,6 +54,9 @@ impl Lives {
                 Op::Create(create) => &create.topic,
                 Op::Append(append) => &append.topic,
                 Op::Delete(delete) => &delete.topic,
+                Op::PutGroup(put) => put.group.topic(),
+                Op::StepGroup(step) => step.group.topic(),
+                Op::DeleteGroup(group, _) => group.topic(),
             };
             // The sources of a deleted fork may go with it, and so may those of a fork that is yet to be created.
             if let Op::Create(create) = op

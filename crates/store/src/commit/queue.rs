@@ -58,6 +58,8 @@ pub(crate) struct Queue {
 
 /// What a transaction counts for besides its payloads.
 const OP_BYTES: usize = 256;
+/// What a message that a group claims or settles counts for.
+const GROUP_ENTRY_BYTES: usize = 64;
 
 impl Queue {
     pub(crate) fn new(bytes_max: usize) -> Self {
@@ -182,7 +184,10 @@ fn size_of(transaction: &Transaction) -> usize {
         let messages = match op {
             Op::Create(create) => &create.messages[..],
             Op::Append(append) => &append.messages[..],
-            Op::Delete(_) => &[],
+            Op::StepGroup(change) => {
+                return OP_BYTES + GROUP_ENTRY_BYTES * (change.step.held.len() + change.step.settled.len());
+            }
+            Op::Delete(_) | Op::PutGroup(_) | Op::DeleteGroup(..) => &[],
         };
         OP_BYTES + messages.iter().map(|message| OP_BYTES + message.payload.len()).sum::<usize>()
     });

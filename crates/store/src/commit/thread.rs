@@ -9,6 +9,7 @@ use quintet_core::cursor::Offset;
 use quintet_core::engine::ledger::Ledger;
 use quintet_core::engine::transaction::{Outcome, Record};
 use quintet_core::error::{Error, Kind, Result};
+use quintet_core::name::TopicName;
 use tokio::sync::oneshot;
 
 use crate::checkpoint::content::Captured;
@@ -135,7 +136,11 @@ impl CommitThread {
                     // Readers were told when it was hidden.
                     Record::Deleted { .. } if place.hidden => continue,
                     Record::Deleted { .. } | Record::Hidden { .. } => (DELETIONS, 0),
-                    Record::Created { .. } | Record::Producer { .. } | Record::StreamSeq { .. } => continue,
+                    Record::Created { .. }
+                    | Record::Producer { .. }
+                    | Record::StreamSeq { .. }
+                    | Record::Group { .. }
+                    | Record::GroupStep { .. } => continue,
                 };
                 let (offset, position) = (record.offset().0, base + place.at);
                 index.add(topic, Entry { offset, time: place.time, position, length: place.length, size });
@@ -147,7 +152,20 @@ impl CommitThread {
                 topics.apply(place.topic, record);
             }
         }
+        self.note_groups();
         self.shared.tell(|observer| observer.committed(&group.records, self.committed));
+    }
+
+    /// Retention has to know what groups have settled.
+    fn note_groups(&self) {
+        let mut noted: Option<&TopicName> = None;
+        for record in &self.group.records {
+            let name = record.topic();
+            if name.is_reserved() && noted != Some(name) {
+                self.shared.settled.note(name, self.ledger.group(name).map(|(_, group)| group));
+                noted = Some(name);
+            }
+        }
     }
 
     /// The state as of the last commit.

@@ -1,6 +1,7 @@
 //! The bytes on disk, as `docs/storage-format.md` describes them. Nothing here touches a file.
 
 pub(crate) mod batch;
+pub(crate) mod group;
 pub(crate) mod header;
 pub(crate) mod record;
 pub(crate) mod salvage;

@@ -13,6 +13,7 @@ use quintet_core::message::{ContentType, Headers, MESSAGE_OVERHEAD_BYTES, Messag
 use quintet_core::name::TopicName;
 
 use crate::codec::{Reader, put_str, put_varint};
+use crate::format::group::{get_group_config, get_group_step, put_group_config, put_group_step};
 use crate::format::state::{get_config, get_step, put_config, put_step};
 
 /// Bytes before a record's body: checksum and length.
@@ -28,6 +29,8 @@ pub(crate) enum RecordKind {
     Closed,
     Deleted,
     Hidden,
+    Group,
+    GroupStep,
 }
 
 impl RecordKind {
@@ -40,6 +43,8 @@ impl RecordKind {
             Self::Closed => 5,
             Self::Deleted => 6,
             Self::Hidden => 7,
+            Self::Group => 9,
+            Self::GroupStep => 10,
         }
     }
 
@@ -52,6 +57,8 @@ impl RecordKind {
             5 => Self::Closed,
             6 => Self::Deleted,
             7 => Self::Hidden,
+            9 => Self::Group,
+            10 => Self::GroupStep,
             _ => return None,
         })
     }
@@ -96,6 +103,11 @@ pub(crate) fn put_record(out: &mut Vec<u8>, salt: u32, record: &Record, topic: T
             out.push(u8::from(topic.hidden));
         }
         Record::Hidden { topic: name, .. } => put_str(out, name.as_str()),
+        Record::Group { config, start, .. } => {
+            put_varint(out, start.0);
+            put_group_config(out, config);
+        }
+        Record::GroupStep { step, .. } => put_group_step(out, step),
     }
     let length = (out.len() - start - RECORD_HEAD) as u32;
     out[start + 4..start + 8].copy_from_slice(&length.to_le_bytes());
@@ -131,6 +143,8 @@ fn kind_of(record: &Record) -> RecordKind {
         Record::Closed { .. } => RecordKind::Closed,
         Record::Deleted { .. } => RecordKind::Deleted,
         Record::Hidden { .. } => RecordKind::Hidden,
+        Record::Group { .. } => RecordKind::Group,
+        Record::GroupStep { .. } => RecordKind::GroupStep,
     }
 }
 
@@ -214,7 +228,12 @@ impl<'a> RawRecord<'a> {
         let mut rest = self.rest;
         match self.kind {
             RecordKind::Created | RecordKind::Deleted | RecordKind::Hidden => TopicName::parse(rest.str()?).ok(),
-            RecordKind::Message | RecordKind::Producer | RecordKind::StreamSeq | RecordKind::Closed => None,
+            RecordKind::Message
+            | RecordKind::Producer
+            | RecordKind::StreamSeq
+            | RecordKind::Closed
+            | RecordKind::Group
+            | RecordKind::GroupStep => None,
         }
     }
 
@@ -246,6 +265,11 @@ impl<'a> RawRecord<'a> {
             }
             RecordKind::Deleted => Record::Deleted { topic, offset },
             RecordKind::Hidden => Record::Hidden { topic, offset },
+            RecordKind::Group => {
+                let start = Offset(rest.varint()?);
+                Record::Group { topic, offset, config: Arc::new(get_group_config(&mut rest)?), start }
+            }
+            RecordKind::GroupStep => Record::GroupStep { topic, offset, step: Box::new(get_group_step(&mut rest)?) },
         })
     }
 

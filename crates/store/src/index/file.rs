@@ -117,6 +117,22 @@ impl FileIndex {
         Ok(entries)
     }
 
+    /// How many messages of a topic lie behind an offset.
+    pub(crate) fn n_messages_after(&self, topic: u64, after: u64) -> io::Result<u64> {
+        let chunks = self.chunks_after(topic, after).collect::<io::Result<Vec<_>>>()?;
+        let mut n = 0;
+        for (i, chunk) in chunks.iter().enumerate() {
+            // The first may begin before the offset; the last may end with the topic's closure, which is no message.
+            if i == 0 || i + 1 == chunks.len() {
+                let entries = self.entries(chunk)?;
+                n += entries.iter().filter(|entry| entry.offset > after && entry.is_message()).count() as u64;
+            } else {
+                n += u64::from(chunk.count);
+            }
+        }
+        Ok(n)
+    }
+
     /// The entries of a chunk.
     pub(crate) fn entries(&self, chunk: &Chunk) -> io::Result<Vec<Entry>> {
         let mut bytes = vec![0; chunk.length as usize];

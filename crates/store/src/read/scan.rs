@@ -221,6 +221,8 @@ impl Scanning<'_> {
             Record::Created { .. }
             | Record::Producer { .. }
             | Record::StreamSeq { .. }
+            | Record::Group { .. }
+            | Record::GroupStep { .. }
             | Record::Closed { .. }
             | Record::Hidden { .. }
             | Record::Deleted { .. } => self.bytes,

@@ -39,6 +39,36 @@ pub(crate) fn read(shared: &Shared, request: &ReadRequest) -> Result<ReadPage> {
     Err(Error::new(Kind::StorageUnavailable, detail))
 }
 
+/// How many messages of a topic, and of its own, lie behind an offset.
+pub(crate) fn count(shared: &Shared, name: &TopicName, created: Offset, after: Offset) -> Result<u64> {
+    for _ in 0..ATTEMPTS {
+        match count_now(shared, created.0, after.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            counted => return counted.map_err(|error| read_error(name, error)),
+        }
+    }
+    let detail = format!("the segments of the topic {name} keep changing; try again");
+    Err(Error::new(Kind::StorageUnavailable, detail))
+}
+
+fn count_now(shared: &Shared, id: u64, after: u64) -> io::Result<u64> {
+    let after = {
+        let topics = shared.topics.lock();
+        let Some(entry) = topics.get(id) else { return Ok(0) };
+        if after <= entry.trimmed_through.max(id) {
+            return Ok(entry.messages);
+        }
+        if after >= entry.last {
+            return Ok(0);
+        }
+        after
+    };
+    let segments = shared.segments.all();
+    let first = segments.partition_point(|segment| segment.end() <= after);
+    let counts = segments[first..].iter().map(|segment| shared.segments.n_messages_after(segment, id, after));
+    counts.sum()
+}
+
 enum Stop {
     Io(io::Error),
     Damaged(Error),

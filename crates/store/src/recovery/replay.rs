@@ -64,7 +64,12 @@ impl Replay {
             RecordKind::Created | RecordKind::Deleted | RecordKind::Hidden => {
                 raw.name().map(|name| (name, Arc::clone(&self.no_config)))
             }
-            RecordKind::Message | RecordKind::Producer | RecordKind::StreamSeq | RecordKind::Closed => {
+            RecordKind::Message
+            | RecordKind::Producer
+            | RecordKind::StreamSeq
+            | RecordKind::Closed
+            | RecordKind::Group
+            | RecordKind::GroupStep => {
                 self.topics.get(raw.topic).map(|entry| (entry.name.clone(), Arc::clone(&entry.config)))
             }
         };

@@ -15,7 +15,11 @@ pub(crate) fn index_entry(record: &RawRecord<'_>, position: u32) -> Option<(u64,
     match record.kind {
         RecordKind::Message | RecordKind::Closed => Some((record.topic, entry)),
         RecordKind::Deleted | RecordKind::Hidden => record.tells_of_deletion().then_some((DELETIONS, entry)),
-        RecordKind::Created | RecordKind::Producer | RecordKind::StreamSeq => None,
+        RecordKind::Created
+        | RecordKind::Producer
+        | RecordKind::StreamSeq
+        | RecordKind::Group
+        | RecordKind::GroupStep => None,
     }
 }
 

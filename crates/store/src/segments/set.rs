@@ -206,6 +206,18 @@ impl SegmentSet {
         Ok(found)
     }
 
+    /// How many messages of a topic lie behind an offset in a segment.
+    pub(crate) fn n_messages_after(&self, segment: &Segment, topic: u64, after: u64) -> io::Result<u64> {
+        self.with_index(segment, |index| match index {
+            Index::Memory(index) => {
+                let entries = index.entries(topic);
+                let from = entries.partition_point(|entry| entry.offset <= after);
+                Ok(entries[from..].iter().filter(|entry| entry.is_message()).count() as u64)
+            }
+            Index::File(index) => index.n_messages_after(topic, after),
+        })
+    }
+
     /// The last offset of the stretch of about so many bytes that begins behind `after`.
     pub(crate) fn window_end(&self, segment: &Segment, after: u64, bytes: u32) -> io::Result<u64> {
         let end = |landmarks: &[(u64, u32)]| {

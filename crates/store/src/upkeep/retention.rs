@@ -44,6 +44,7 @@ fn trim_topic(shared: &Shared, id: u64, now: u64) -> io::Result<bool> {
     let mut trimming = Trimming {
         retention: found.config.retention,
         now,
+        settled: shared.settled.through(&found.name),
         messages: found.messages,
         bytes: found.bytes,
         trim: Trim { through: found.trimmed_through, messages: 0, bytes: 0, oldest: found.oldest },
@@ -100,6 +101,8 @@ const ENTRIES_MAX: usize = 512;
 struct Trimming {
     retention: Retention,
     now: u64,
+    /// Only bytes take what lies behind this.
+    settled: u64,
     messages: u64,
     bytes: u64,
     trim: Trim,
@@ -110,9 +113,10 @@ impl Trimming {
     /// Takes the oldest message off if it has to go; false if it stays.
     fn step(&mut self, entry: &Entry, own: bool) -> bool {
         let age = self.retention.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        let goes = self.retention.count.is_some_and(|count| self.messages > count)
-            || self.retention.bytes.is_some_and(|bytes| self.bytes > bytes)
+        let is_too_many = self.retention.count.is_some_and(|count| self.messages > count)
             || age.is_some_and(|age| self.now.saturating_sub(entry.time) > age);
+        let goes =
+            self.retention.bytes.is_some_and(|bytes| self.bytes > bytes) || is_too_many && entry.offset <= self.settled;
         self.trim.oldest = entry.time;
         if !goes {
             return false;

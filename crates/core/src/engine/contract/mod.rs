@@ -3,6 +3,7 @@
 //! It asks for behaviour only; what a crash may take is the business of a durable engine's own tests.
 
 mod forks;
+mod groups;
 mod reading;
 mod retention;
 mod suite;
@@ -30,6 +31,11 @@ pub async fn check(new_engine: &(dyn Fn() -> Arc<dyn Engine> + Sync)) {
     reading::a_scan_merges_topics_in_log_order(suite()).await;
     forks::a_fork_shares_its_sources_past(suite()).await;
     forks::a_source_lives_on_for_its_forks(suite()).await;
+    groups::a_group_is_created_once(suite()).await;
+    groups::a_groups_steps_are_kept(suite()).await;
+    groups::a_step_and_an_append_are_one(suite()).await;
+    groups::retention_leaves_what_a_group_needs(suite()).await;
+    reading::messages_behind_an_offset_are_counted(suite()).await;
     writing::concurrent_appends_are_all_seen_once(suite()).await;
     writing::a_closed_engine_refuses(suite()).await;
 }

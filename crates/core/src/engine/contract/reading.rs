@@ -62,3 +62,20 @@ pub(super) async fn a_scan_merges_topics_in_log_order(suite: Suite) {
     assert_eq!(texts, expected);
     assert!(seen.windows(2).all(|pair| pair[0].offset() < pair[1].offset()));
 }
+
+pub(super) async fn messages_behind_an_offset_are_counted(suite: Suite) {
+    let texts: Vec<String> = (0..50).map(|i| i.to_string()).collect();
+    for text in &texts {
+        suite.publish("a", &[text]).await;
+        suite.publish("b", &[text]).await;
+    }
+    suite.append(Append { close: true, ..append("a", &[]) }).await.unwrap();
+    let all = suite.all("a").await;
+    let created = suite.created("a");
+    for (i, message) in all.iter().enumerate() {
+        let counted = suite.engine.count(name("a"), created, message.offset).await.unwrap();
+        assert_eq!(counted, (all.len() - i - 1) as u64);
+    }
+    assert_eq!(suite.engine.count(name("a"), created, Offset::ZERO).await.unwrap(), 50);
+    assert_eq!(suite.engine.count(name("a"), Offset(created.0 + 1), Offset::ZERO).await.unwrap(), 0);
+}

@@ -14,6 +14,7 @@ use crate::engine::transaction::{
 };
 use crate::engine::{Engine, Observer, ReadPage, ReadRequest, ScanPage, ScanRequest, Trimmed};
 use crate::error::{Error, Kind};
+use crate::group::GroupState;
 use crate::message::{ContentType, Headers, Message, NewMessage};
 use crate::name::{Filter, TopicName};
 
@@ -34,6 +35,10 @@ pub(super) struct Seen {
 impl Observer for Seen {
     fn restored(&self, topic: &TopicName, _state: &TopicState) {
         panic!("a new engine holds no topics, but told of {topic}");
+    }
+
+    fn group_restored(&self, topic: &TopicName, _created: Offset, _state: &GroupState) {
+        panic!("a new engine holds no groups, but told of {topic}");
     }
 
     fn committed(&self, records: &[Record], through: Offset) {

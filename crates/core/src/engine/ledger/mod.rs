@@ -6,11 +6,12 @@
 //! written counts. It does no I/O and keeps no messages.
 
 mod append;
+mod groups;
 mod state;
 
 pub use self::state::{ClosedBy, ProducerState, Snapshot, TopicLedger};
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::clock::Timestamp;
@@ -39,6 +40,8 @@ pub struct Ledger {
     topics: HashMap<TopicName, TopicLedger>,
     /// How many of them are the hub's own.
     n_reserved: usize,
+    /// The topics of groups.
+    groups: BTreeSet<TopicName>,
     tombstones: HashMap<TopicName, Offset>,
     /// The same by age, to forget the oldest first.
     tombstones_by_offset: BTreeMap<Offset, TopicName>,
@@ -56,6 +59,7 @@ impl Ledger {
             limits,
             topics: HashMap::new(),
             n_reserved: 0,
+            groups: BTreeSet::new(),
             tombstones: HashMap::new(),
             tombstones_by_offset: BTreeMap::new(),
             tombstone_floor: Offset::ZERO,
@@ -93,6 +97,9 @@ impl Ledger {
                 Op::Create(create) => self.stage_create(create, now, &mut staged.records),
                 Op::Append(append) => self.stage_append(append, now, &mut staged.records),
                 Op::Delete(delete) => self.stage_delete(&delete, &mut staged.records),
+                Op::PutGroup(put) => self.stage_put_group(put, now, &mut staged.records),
+                Op::StepGroup(step) => self.stage_step_group(step, &mut staged.records),
+                Op::DeleteGroup(group, created) => self.stage_delete_group(&group, created, &mut staged.records),
             };
             match outcome {
                 Ok(outcome) => staged.outcomes.push(outcome),

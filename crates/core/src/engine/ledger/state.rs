@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::cursor::Offset;
+use crate::engine::ledger::groups::GroupUndo;
 use crate::engine::ledger::{Ledger, TOMBSTONES_MAX};
 use crate::engine::transaction::{ProducerStep, Record, TopicConfig};
+use crate::group::GroupState;
 use crate::limits::Limits;
 use crate::name::TopicName;
 
@@ -31,6 +33,8 @@ pub struct TopicLedger {
     pub hidden: bool,
     /// The last `Stream-Seq`.
     pub stream_seq: Option<Box<str>>,
+    /// The group whose topic it is.
+    pub group: Option<Box<GroupState>>,
     /// Boxed, since most topics have none and a pointer is smaller than a map.
     #[allow(clippy::box_collection, reason = "100,000 topics without producers each save 40 bytes")]
     producers: Option<Box<Producers>>,
@@ -52,6 +56,7 @@ impl TopicLedger {
             n_forks: 0,
             hidden: false,
             stream_seq: None,
+            group: None,
             producers: None,
         }
     }
@@ -63,6 +68,7 @@ impl TopicLedger {
             n_forks: self.n_forks,
             hidden: self.hidden,
             stream_seq: self.stream_seq.clone(),
+            group: self.group.clone(),
             ..Self::new(Arc::clone(&self.config), self.created, self.created_at, self.deleted_at)
         }
     }
@@ -122,6 +128,7 @@ pub(super) enum Undo {
     Forks(TopicName, u32),
     Producer(TopicName, Box<str>, Option<ProducerState>),
     Tombstone(TopicName, Option<Offset>),
+    Group(TopicName, GroupUndo),
 }
 
 impl Ledger {
@@ -189,6 +196,8 @@ impl Ledger {
             | Record::Producer { .. }
             | Record::Closed { .. }
             | Record::Hidden { .. } => self.apply_to_topic(record),
+            Record::Group { topic, config, start, .. } => self.apply_group(topic, config, *start),
+            Record::GroupStep { topic, step, .. } => self.apply_group_step(topic, step),
         }
     }
 
@@ -201,6 +210,7 @@ impl Ledger {
         };
         if name.is_reserved() {
             self.n_reserved = self.n_reserved + usize::from(is_there) - usize::from(before.is_some());
+            self.note_group(name);
         }
         before
     }
@@ -235,7 +245,7 @@ impl Ledger {
                 let state = ProducerState { epoch: step.epoch, seq: step.seq, time: *time };
                 Undo::Producer(name, step.id.clone(), producers.insert(step.id.clone(), state))
             }
-            Record::Created { .. } | Record::Deleted { .. } => return,
+            Record::Created { .. } | Record::Deleted { .. } | Record::Group { .. } | Record::GroupStep { .. } => return,
         };
         self.journal.push(undo);
     }
@@ -247,6 +257,7 @@ impl Ledger {
                     self.put_topic(&name, topic.map(|topic| *topic));
                 }
                 Some(Undo::Tombstone(name, before)) => self.put_tombstone(&name, before),
+                Some(Undo::Group(name, undo)) => self.undo_group(&name, undo),
                 Some(undo) => self.undo_in_topic(undo),
                 None => return,
             }
@@ -261,7 +272,8 @@ impl Ledger {
         | Undo::Forks(name, _)
         | Undo::Producer(name, ..)
         | Undo::Topic(name, _)
-        | Undo::Tombstone(name, _)) = &undo;
+        | Undo::Tombstone(name, _)
+        | Undo::Group(name, _)) = &undo;
         let Some(topic) = self.topics.get_mut(name) else { return };
         match undo {
             Undo::Last(_, last) => topic.last = last,
@@ -276,7 +288,7 @@ impl Ledger {
                     None => producers.remove(&id),
                 };
             }
-            Undo::Topic(..) | Undo::Tombstone(..) => {}
+            Undo::Topic(..) | Undo::Tombstone(..) | Undo::Group(..) => {}
         }
     }
 

@@ -73,6 +73,16 @@ impl Kept {
         self.inherited.front().or(self.messages.front()).map(|message| &**message)
     }
 
+    /// Whether the oldest message lies at or below an offset.
+    pub(super) fn is_settled(&self, through: Offset) -> bool {
+        self.oldest().is_some_and(|message| message.offset <= through)
+    }
+
+    /// How many messages lie behind an offset, and have not been inherited.
+    pub(super) fn n_after(&self, after: Offset) -> u64 {
+        (self.messages.len() - self.messages.partition_point(|message| message.offset <= after)) as u64
+    }
+
     /// Removes the oldest messages while they are too much; tells what was removed.
     pub(super) fn trim(&mut self, mut too_much: impl FnMut(&Self) -> bool) -> Option<Trimmed> {
         let (n_before, bytes_before, trimmed_before) = (self.len(), self.bytes, self.trimmed_through);

@@ -130,9 +130,13 @@ impl Inner {
                 kept.push(Arc::clone(message));
                 let held = kept.held();
                 self.bytes += message.size() as u64;
+                let (ledger, mut settled) = (&self.ledger, None);
                 let trimmed = kept.trim(|kept| {
-                    retention.count.is_some_and(|max| kept.len() > max)
-                        || retention.bytes.is_some_and(|max| kept.bytes() > max)
+                    if retention.bytes.is_some_and(|max| kept.bytes() > max) {
+                        return true;
+                    }
+                    let too_many = retention.count.is_some_and(|max| kept.len() > max);
+                    too_many && kept.is_settled(*settled.get_or_insert_with(|| ledger.settled_through(&message.topic)))
                 })?;
                 self.bytes -= held - kept.held();
                 Some((message.topic.clone(), trimmed))
@@ -159,7 +163,9 @@ impl Inner {
                 }
                 None
             }
-            Record::Producer { .. } | Record::StreamSeq { .. } => None,
+            Record::Producer { .. } | Record::StreamSeq { .. } | Record::Group { .. } | Record::GroupStep { .. } => {
+                None
+            }
         }
     }
 
@@ -169,8 +175,9 @@ impl Inner {
         let Some(kept) = self.topics.get_mut(topic) else { return false };
         let mut n_left = MAINTAIN_TURN_MAX;
         let held = kept.held();
+        let settled = self.ledger.settled_through(topic);
         let trimmed = kept.trim(|kept| {
-            let old = kept.oldest().is_some_and(|message| now.since(message.time) > age);
+            let old = kept.oldest().is_some_and(|message| now.since(message.time) > age) && kept.is_settled(settled);
             n_left = n_left.saturating_sub(usize::from(old));
             old && n_left > 0
         });
@@ -266,6 +273,9 @@ impl Engine for MemoryEngine {
             let Some(kept) = inner.topics.get(name) else { continue };
             observer.restored(name, &kept.state(topic));
         }
+        for (name, created, group) in inner.ledger.groups() {
+            observer.group_restored(name, created, group);
+        }
         observer.committed(&[], inner.ledger.last());
         inner.observer = Some(observer);
         Ok(())
@@ -277,6 +287,12 @@ impl Engine for MemoryEngine {
 
     fn read(&self, request: ReadRequest) -> Pending<ReadPage> {
         Box::pin(ready(Ok(self.inner.lock().read(&request))))
+    }
+
+    fn count(&self, topic: TopicName, created: Offset, after: Offset) -> Pending<u64> {
+        let inner = self.inner.lock();
+        let kept = inner.topics.get(&topic).filter(|kept| kept.created == created);
+        Box::pin(ready(Ok(kept.map_or(0, |kept| kept.n_after(after)))))
     }
 
     fn scan(&self, request: ScanRequest) -> Pending<ScanPage> {

@@ -442,7 +442,11 @@ fn filter_deliveries(page: ScanPage, from: Position, gaps: Vec<(TopicName, Posit
                 flush(&mut run, &mut deliveries);
                 deliveries.push((Some(Delivery::Deleted { topic, at }), at));
             }
-            Record::Created { .. } | Record::Producer { .. } | Record::StreamSeq { .. } => {}
+            Record::Created { .. }
+            | Record::Producer { .. }
+            | Record::StreamSeq { .. }
+            | Record::Group { .. }
+            | Record::GroupStep { .. } => {}
         }
     }
     flush(&mut run, &mut deliveries);
