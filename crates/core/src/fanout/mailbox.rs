@@ -94,7 +94,13 @@ impl Mailbox {
 
     /// Takes what is there already.
     pub fn try_take(&mut self) -> Option<Delivery> {
-        self.slot.lock().delivery.take()
+        let delivery = self.slot.lock().delivery.take();
+        if delivery.is_some()
+            && let Some(handle) = &self.handle
+        {
+            handle.ready();
+        }
+        delivery
     }
 }
 

@@ -2,6 +2,7 @@
 //! it is put together, and topics are created, described, listed, closed and deleted.
 
 mod forks;
+mod observer;
 mod reads;
 pub(crate) mod topics;
 
@@ -20,11 +21,13 @@ use crate::engine::transaction::{Op, Outcome, Transaction};
 use crate::engine::{Durability, Engine};
 use crate::error::{Error, Kind, Result};
 use crate::fanout::shard::{self, Engines, Shards};
+use crate::hub::observer::HubObserver;
 use crate::limits::Limits;
 use crate::name::TopicName;
+use crate::patterns::publish_subscribe::groups::Directory;
 use crate::patterns::request_response::Services;
 use crate::randomness::{Randomness, SystemRandomness};
-use crate::registry::{LogObserver, Registry};
+use crate::registry::Registry;
 
 pub use crate::hub::topics::{CreateTopic, ForkOf, ListTopics};
 
@@ -68,6 +71,7 @@ pub struct Hub {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) n_followers: Arc<AtomicUsize>,
     pub(crate) services: Arc<Services>,
+    pub(crate) groups: Arc<Directory>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -93,8 +97,9 @@ impl Hub {
         }
         let shards = Arc::new(Shards::new(shards, limits.history_reads));
         let registry = Arc::new(Registry::new(Arc::clone(&shards), limits.clone(), Arc::clone(&clock), &logs));
+        let groups = Arc::new(Directory::default());
         for engine in &engines {
-            let observer = LogObserver { registry: Arc::clone(&registry), log: engine.log() };
+            let observer = HubObserver::new(&registry, &groups, engine.log());
             engine.attach(Arc::new(observer))?;
         }
         let engines: Engines = engines.into();
@@ -105,12 +110,14 @@ impl Hub {
             limits,
             clock,
             n_followers: Arc::default(),
+            groups,
             tasks: Mutex::default(),
         });
         let mut tasks: Vec<_> =
             (0..shards.len()).map(|i| tokio::spawn(shard::run(Arc::clone(&shards), i, Arc::clone(&engines)))).collect();
         tasks.push(tokio::spawn(keep_time(Arc::downgrade(&hub), hub.orphaned_replies())));
         *hub.tasks.lock() = tasks;
+        hub.groups.start(&hub);
         Ok(hub)
     }
 
@@ -134,6 +141,7 @@ impl Hub {
     /// Dropping the future leaves the engines open.
     pub async fn shutdown(&self) -> Result<()> {
         self.services.stop().await;
+        self.groups.stop(&Error::new(Kind::ShuttingDown, "the hub is stopping; reconnect and go on"));
         self.registry.shards.stop();
         for engine in self.engines.iter() {
             engine.close().await?;

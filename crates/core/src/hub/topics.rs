@@ -160,9 +160,14 @@ impl Hub {
 
     /// Commits what may create a topic, in the log that it is in or is being created in.
     pub(crate) async fn commit_creating(&self, topic: &Arc<Topic>, wished: LogId, op: Op) -> Result<(LogId, Outcome)> {
-        let log = topic.begin_create(wished);
-        let _creating = Creating(Arc::clone(topic));
+        let (log, _creating) = self.creating(topic, wished);
         Ok((log, self.commit(log, op).await?))
+    }
+
+    /// The log that a topic is in, or is to be created in, for as long as what comes with it is held.
+    pub(crate) fn creating(&self, topic: &Arc<Topic>, wished: LogId) -> (LogId, Creating) {
+        let log = topic.begin_create(wished);
+        (log, Creating(Arc::clone(topic)))
     }
 
     /// The log of a durability.
@@ -226,7 +231,7 @@ impl Hub {
 }
 
 /// Gives the right to create back, also when the future that holds it is dropped.
-struct Creating(Arc<Topic>);
+pub(crate) struct Creating(Arc<Topic>);
 
 impl Drop for Creating {
     fn drop(&mut self) {

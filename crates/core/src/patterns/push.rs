@@ -83,6 +83,18 @@ impl Hub {
         Ok(start)
     }
 
+    /// Where a group reads on: in its own log only.
+    pub(crate) fn start_of_group(&self, filter: &Filter, from: Position) -> Result<Start> {
+        let (feed, usage) = self.registry.filter_feed(from.log, filter)?;
+        let mut known_trims = HashMap::new();
+        if from.offset == Offset::ZERO {
+            self.start_of_filter(filter, from.log, &mut known_trims);
+        }
+        let place = Place { at: from, unborn: false, known_trims };
+        let leg = StartLeg { source: feed, place, usage: Some(usage) };
+        Ok(Start { legs: SmallVec::from_iter([leg]), notices: Vec::new() })
+    }
+
     /// The start of a filter: trims that have happened before are no loss to a reader that begins now.
     fn start_of_filter(&self, filter: &Filter, log: LogId, known_trims: &mut HashMap<TopicName, Offset>) -> Offset {
         let mut after = None;

@@ -174,3 +174,8 @@ impl Ledger {
 pub(crate) fn group_not_found(group: &GroupName) -> Error {
     Error::new(Kind::GroupNotFound, format!("there is no group {group}; create it with PUT first"))
 }
+
+/// The error for a group that was deleted while it was used.
+pub(crate) fn group_deleted(group: &GroupName) -> Error {
+    Error::new(Kind::GroupNotFound, format!("the group {group} was deleted; create it with PUT to go on"))
+}

@@ -9,6 +9,7 @@ mod append;
 mod groups;
 mod state;
 
+pub(crate) use self::groups::{group_deleted, group_not_found};
 pub use self::state::{ClosedBy, ProducerState, Snapshot, TopicLedger};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

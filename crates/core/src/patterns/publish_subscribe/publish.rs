@@ -1,4 +1,4 @@
-//! Publish/subscribe, the publisher's half: append once, and everyone who reads the topic, in whatever way, sees it.
+//! Publishing: append once, and everyone who reads the topic, in whatever way, sees it.
 //!
 //! How subscribers read is not known here; see the other patterns.
 

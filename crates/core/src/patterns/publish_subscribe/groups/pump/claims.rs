@@ -1,0 +1,172 @@
+//! Members that claim: each asks once and waits for the answer. Those of one name are one member.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::clock::Timestamp;
+use crate::error::Error;
+use crate::patterns::publish_subscribe::groups::board::{Board, MemberId};
+use crate::patterns::publish_subscribe::groups::consumer::Handed;
+use crate::patterns::publish_subscribe::groups::directory::Claim;
+
+/// A named member is forgotten when it holds nothing and has not asked for so many times the time to acknowledge.
+const FORGET_AFTER: u32 = 2;
+
+/// Who waits for an answer.
+#[derive(Default)]
+pub(super) struct Claims {
+    by_member: HashMap<MemberId, Claimer>,
+    names: HashMap<Arc<str>, MemberId>,
+    deadlines: BTreeSet<(Timestamp, MemberId, u64)>,
+    /// What the committed round gives to whom.
+    given: Vec<MemberId>,
+    last_claim: u64,
+    /// When members were last looked through for those that are to be forgotten.
+    swept: Timestamp,
+}
+
+struct Claimer {
+    name: Arc<str>,
+    /// The first is served; the others wait for their turn.
+    queue: VecDeque<(u64, Claim)>,
+    given: Vec<Handed>,
+    seen: Timestamp,
+}
+
+impl Claims {
+    /// Queues a claim; tells whose it is and its number, by which it can be withdrawn.
+    pub(super) fn add(
+        &mut self,
+        claim: Claim,
+        now: Timestamp,
+        answer: oneshot::Sender<(MemberId, u64)>,
+        board: &mut Board,
+    ) {
+        self.sweep(now, board);
+        self.last_claim += 1;
+        let number = self.last_claim;
+        let known = self.names.get(&claim.name).copied().filter(|_| !claim.name.is_empty());
+        let member = known.unwrap_or_else(|| board.join(Arc::clone(&claim.name), u32::MAX, false));
+        if known.is_none() && !claim.name.is_empty() {
+            self.names.insert(Arc::clone(&claim.name), member);
+        }
+        self.deadlines.insert((claim.until, member, number));
+        let new = || Claimer { name: Arc::clone(&claim.name), queue: VecDeque::new(), given: Vec::new(), seen: now };
+        let claimer = self.by_member.entry(member).or_insert_with(new);
+        claimer.seen = now;
+        let max = claim.max;
+        claimer.queue.push_back((number, claim));
+        if claimer.queue.len() == 1 {
+            board.ask(member, max);
+        }
+        if answer.send((member, number)).is_err() {
+            self.withdraw(member, number, board);
+        }
+    }
+
+    /// Takes a claim back whose caller has gone.
+    pub(super) fn withdraw(&mut self, member: MemberId, number: u64, board: &mut Board) {
+        self.remove(member, number);
+        self.ask_next(member, board);
+    }
+
+    /// Answers those whose time is up: nothing came.
+    pub(super) fn expire(&mut self, now: Timestamp, board: &mut Board) {
+        while let Some((_, member, number)) = self.deadlines.first().copied().filter(|(until, _, _)| *until <= now) {
+            self.deadlines.pop_first();
+            if let Some(claim) = self.remove(member, number) {
+                // The caller may have gone.
+                drop(claim.answer.send(Ok(Vec::new())));
+            }
+            self.ask_next(member, board);
+        }
+    }
+
+    pub(super) fn next_due(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|(until, _, _)| *until)
+    }
+
+    /// Keeps a message for the claim it is for, until [`Self::answer`].
+    pub(super) fn hand(&mut self, member: MemberId, handed: Handed) {
+        if let Some(claimer) = self.by_member.get_mut(&member) {
+            claimer.given.push(handed);
+            if claimer.given.len() == 1 {
+                self.given.push(member);
+            }
+        }
+    }
+
+    /// Answers those who were given something.
+    pub(super) fn answer(&mut self, board: &mut Board) {
+        for member in std::mem::take(&mut self.given) {
+            let Some(claimer) = self.by_member.get_mut(&member) else { continue };
+            let given = std::mem::take(&mut claimer.given);
+            let first = claimer.queue.front().map(|(number, _)| *number);
+            let claim = first.and_then(|number| self.remove(member, number));
+            let unsent = match claim {
+                Some(claim) => claim.answer.send(Ok(given)).err().and_then(Result::ok),
+                None => Some(given),
+            };
+            // The caller has gone without a word: somebody else gets what it was given.
+            unsent.into_iter().flatten().for_each(|handed| board.lose(handed.message.offset));
+            self.ask_next(member, board);
+        }
+    }
+
+    /// What a member was to be given could not be committed.
+    pub(super) fn fail(&mut self, member: MemberId, error: &Error, board: &mut Board) {
+        let first = self.by_member.get(&member).and_then(|claimer| claimer.queue.front()).map(|(number, _)| *number);
+        if let Some(claim) = first.and_then(|number| self.remove(member, number)) {
+            drop(claim.answer.send(Err(error.clone())));
+        }
+        self.ask_next(member, board);
+    }
+
+    pub(super) fn end(&mut self, error: &Error) {
+        for (_, claimer) in self.by_member.drain() {
+            for (_, claim) in claimer.queue {
+                drop(claim.answer.send(Err(error.clone())));
+            }
+        }
+    }
+
+    fn remove(&mut self, member: MemberId, number: u64) -> Option<Claim> {
+        let claimer = self.by_member.get_mut(&member)?;
+        let at = claimer.queue.iter().position(|(n, _)| *n == number)?;
+        let (_, claim) = claimer.queue.remove(at)?;
+        self.deadlines.remove(&(claim.until, member, number));
+        Some(claim)
+    }
+
+    /// The member asks for what its first claim asks for; one without a name and without claims is nobody.
+    fn ask_next(&mut self, member: MemberId, board: &mut Board) {
+        let Some(claimer) = self.by_member.get(&member) else { return };
+        let max = claimer.queue.front().map_or(0, |(_, claim)| claim.max);
+        board.ask(member, max);
+        if claimer.name.is_empty() && claimer.queue.is_empty() && board.is_idle_member(member) {
+            self.forget(member, board);
+        }
+    }
+
+    /// Forgets members that hold nothing and do not come back; at most once a second.
+    fn sweep(&mut self, now: Timestamp, board: &mut Board) {
+        if now.since(self.swept).as_secs() < 1 {
+            return;
+        }
+        self.swept = now;
+        let patience = board.config().ack_wait.saturating_mul(FORGET_AFTER);
+        let is_over = |claimer: &Claimer| claimer.name.is_empty() || now.since(claimer.seen) > patience;
+        let idle = self.by_member.iter().filter(|(_, claimer)| claimer.queue.is_empty() && is_over(claimer));
+        let idle: Vec<MemberId> = idle.map(|(id, _)| *id).filter(|id| board.is_idle_member(*id)).collect();
+        idle.into_iter().for_each(|member| self.forget(member, board));
+    }
+
+    fn forget(&mut self, member: MemberId, board: &mut Board) {
+        if let Some(claimer) = self.by_member.remove(&member) {
+            self.names.remove(&claimer.name);
+            board.leave(member);
+        }
+    }
+}

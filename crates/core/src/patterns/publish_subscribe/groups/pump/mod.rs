@@ -1,0 +1,435 @@
+//! The one task of a group: it reads on, commits what changes, and then hands out.
+
+mod claims;
+mod seats;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::sleep;
+
+use crate::clock::Timestamp;
+use crate::cursor::Position;
+use crate::engine::transaction::{Op, StepGroup, Transaction};
+use crate::error::{Error, Kind, Result};
+use crate::fanout::Delivery;
+use crate::fanout::mailbox::{Mailbox, mailbox};
+use crate::group::{GroupConfig, GroupState};
+use crate::hub::Hub;
+use crate::patterns::publish_subscribe::groups::board::{Assignment, Board};
+use crate::patterns::publish_subscribe::groups::consumer::{Answer, DeliveryId, GroupInfo, Handed, MemberInfo};
+use crate::patterns::publish_subscribe::groups::directory::{Answers, Command, Handle};
+use crate::patterns::publish_subscribe::groups::letters;
+use crate::patterns::publish_subscribe::groups::pump::claims::Claims;
+use crate::patterns::publish_subscribe::groups::pump::seats::Seats;
+
+/// Commands that go into one transaction.
+const ROUND_COMMANDS_MAX: usize = 4_096;
+/// Messages that are read back at once.
+const LOAD_MAX: usize = 256;
+/// Dead letters of one transaction.
+const LETTERS_MAX: usize = 64;
+/// What could not be written is tried again after this.
+const RETRY: Duration = Duration::from_secs(1);
+/// Nothing is slept through for longer, so that a clock that was set does not leave anybody waiting.
+const SLEEP_MAX: Duration = Duration::from_secs(5);
+
+/// A group at work.
+pub(super) struct Pump {
+    hub: Weak<Hub>,
+    handle: Arc<Handle>,
+    commands: mpsc::Receiver<Command>,
+    /// What the pump was woken by.
+    next_command: Option<Command>,
+    pub(super) board: Board,
+    feed: Option<Mailbox>,
+    seats: Seats,
+    claims: Claims,
+    /// To be answered when the round is committed.
+    answers: Vec<(Answers, Vec<Answer>)>,
+    redrives: Vec<tokio::sync::oneshot::Sender<Result<super::consumer::Redriven>>>,
+    problem: Option<String>,
+    /// Nothing is tried before.
+    pause_until: Timestamp,
+    letters_pause_until: Timestamp,
+}
+
+impl Pump {
+    pub(super) fn new(
+        hub: Weak<Hub>,
+        handle: Arc<Handle>,
+        commands: mpsc::Receiver<Command>,
+        state: &GroupState,
+    ) -> Self {
+        let now = hub.upgrade().map(|hub| hub.now()).unwrap_or_default();
+        Self {
+            hub,
+            commands,
+            next_command: None,
+            board: Board::new(state, now),
+            handle,
+            feed: None,
+            seats: Seats::default(),
+            claims: Claims::default(),
+            answers: Vec::new(),
+            redrives: Vec::new(),
+            problem: None,
+            pause_until: Timestamp::default(),
+            letters_pause_until: Timestamp::default(),
+        }
+    }
+
+    /// Works until the group or the hub is gone.
+    pub(super) async fn run(mut self) {
+        loop {
+            let Some(hub) = self.hub.upgrade() else { return };
+            if let Err(error) = self.take_signals() {
+                self.end(&error);
+                return;
+            }
+            let now = hub.now();
+            self.board.tick(now);
+            let worked = if now < self.pause_until { Ok(false) } else { self.work(&hub, now).await };
+            match worked {
+                Ok(true) => {
+                    self.problem = None;
+                    // A busy group is not to starve others on a hub whose log answers at once.
+                    tokio::task::consume_budget().await;
+                }
+                Ok(false) => {
+                    let sleep_for = self.sleep_for(now);
+                    drop(hub);
+                    self.wait(sleep_for).await;
+                }
+                Err(error) if matches!(error.kind(), Kind::GroupNotFound | Kind::ShuttingDown) => {
+                    self.end(&error);
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(group = %self.handle.group, %error, "the group cannot go on now and will try again");
+                    self.problem = Some(error.to_string());
+                    self.pause_until = now.plus(RETRY);
+                }
+            }
+        }
+    }
+
+    /// One round: letters, if there are any, in a transaction of their own; otherwise what was asked for and what can
+    /// be handed out. Tells whether anything was done.
+    async fn work(&mut self, hub: &Arc<Hub>, now: Timestamp) -> Result<bool> {
+        if now >= self.letters_pause_until && self.send_letters(hub, now).await? {
+            return Ok(true);
+        }
+        let n_commands = self.take_commands(now);
+        self.claims.expire(now, &mut self.board);
+        self.read_on(hub)?;
+        self.load(hub).await?;
+        let assignments = self.board.hand_out();
+        let step = self.board.step();
+        if !step.is_empty() {
+            if let Err(error) = self.commit(hub, Vec::new(), now).await {
+                self.fail(&assignments, &error);
+                return Err(error);
+            }
+            self.answer();
+            self.deliver(assignments);
+            return Ok(true);
+        }
+        self.answer();
+        if let Some(answer) = self.redrives.pop() {
+            let redriven = letters::redrive(self, hub, now).await;
+            // Whoever asked may have gone.
+            drop(answer.send(redriven));
+            return Ok(true);
+        }
+        Ok(n_commands > 0)
+    }
+
+    /// Commits the board's step with what belongs to it.
+    pub(super) async fn commit(&mut self, hub: &Hub, mut ops: Vec<Op>, now: Timestamp) -> Result<()> {
+        let Some(engine) = hub.engine(self.handle.log) else {
+            return Err(Error::new(Kind::Internal, "the group's log is not one of the hub's"));
+        };
+        let (group, created) = (self.handle.group.clone(), self.handle.created);
+        ops.push(Op::StepGroup(StepGroup { group, created, step: self.board.step() }));
+        match engine.commit(Transaction { ops }, now).await {
+            Ok(_) => {
+                self.board.committed();
+                Ok(())
+            }
+            Err(error) => {
+                self.board.undo();
+                Err(error)
+            }
+        }
+    }
+
+    async fn send_letters(&mut self, hub: &Arc<Hub>, now: Timestamp) -> Result<bool> {
+        if !self.board.has_dying() {
+            return Ok(false);
+        }
+        self.load(hub).await?;
+        let dying = self.board.take_dying(LETTERS_MAX);
+        if dying.is_empty() && self.board.step().is_empty() {
+            return Ok(false);
+        }
+        let sent = letters::send(self, hub, dying, now).await;
+        if let Err(error) = sent {
+            if matches!(error.kind(), Kind::GroupNotFound | Kind::ShuttingDown) {
+                return Err(error);
+            }
+            tracing::warn!(group = %self.handle.group, %error, "dead letters cannot be written now; they are kept");
+            self.problem = Some(format!("dead letters cannot be written: {error}"));
+            self.letters_pause_until = now.plus(RETRY);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Reads back claimed messages that are needed and not in memory.
+    async fn load(&mut self, hub: &Arc<Hub>) -> Result<()> {
+        loop {
+            let wanted = self.board.to_load(LOAD_MAX);
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            for (offset, topic) in wanted {
+                let message = letters::load(hub, Position { log: self.handle.log, offset }, &topic).await?;
+                if message.is_none() {
+                    tracing::warn!(group = %self.handle.group, %topic, offset = offset.0, "a claimed message is gone");
+                }
+                self.board.loaded(offset, message);
+            }
+        }
+    }
+
+    /// Takes what the log has, if a member has room for it.
+    fn read_on(&mut self, hub: &Arc<Hub>) -> Result<()> {
+        if !self.board.wants_messages() {
+            if self.board.members().next().is_none() {
+                self.feed = None;
+            }
+            return Ok(());
+        }
+        if self.feed.is_none() {
+            let from = Position { log: self.handle.log, offset: self.board.read_through() };
+            let start = hub.start_of_group(&self.board.config().filter, from)?;
+            let (letterbox, mut mailbox) = mailbox();
+            mailbox.attach(hub.follow(start, Box::new(letterbox))?);
+            self.feed = Some(mailbox);
+        }
+        match self.feed.as_mut().and_then(Mailbox::try_take) {
+            Some(delivery) => self.take_delivery(delivery),
+            None => Ok(()),
+        }
+    }
+
+    fn take_delivery(&mut self, delivery: Delivery) -> Result<()> {
+        match delivery {
+            Delivery::Messages { batch, .. } => self.board.offer(batch.messages()),
+            Delivery::Gap { topic, .. } => {
+                let topic = topic.as_ref().map_or("a whole log", |topic| topic.as_str());
+                tracing::warn!(group = %self.handle.group, topic, "retention removed messages before they were claimed");
+                self.board.note_gap();
+            }
+            // What a topic held and was claimed is found to be gone when it is needed.
+            Delivery::Closed { .. } | Delivery::Deleted { .. } => {}
+            Delivery::Failed(error) => {
+                self.feed = None;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn sleep_for(&self, now: Timestamp) -> Duration {
+        let mut due = [self.board.next_due(), self.claims.next_due()];
+        due.sort_unstable();
+        let due = due.into_iter().flatten().next();
+        let mut until = due.map_or(SLEEP_MAX, |due| due.since(now)).min(SLEEP_MAX);
+        if now < self.pause_until {
+            until = self.pause_until.since(now);
+        } else if self.board.has_dying() {
+            until = until.min(self.letters_pause_until.since(now));
+        }
+        until.max(Duration::from_millis(1))
+    }
+
+    async fn wait(&mut self, sleep_for: Duration) {
+        let paused = self.hub.upgrade().is_none_or(|hub| hub.now() < self.pause_until);
+        let wants = !paused && self.board.wants_messages();
+        let handle = Arc::clone(&self.handle);
+        let delivery = tokio::select! {
+            biased;
+            () = handle.signalled.notified() => return,
+            command = self.commands.recv(), if !paused => {
+                // It is obeyed when the board knows the time.
+                self.next_command = command;
+                return;
+            }
+            delivery = take(&mut self.feed), if wants => delivery,
+            () = sleep(sleep_for) => return,
+        };
+        let taken = match delivery {
+            Some(delivery) => self.take_delivery(delivery),
+            None => {
+                self.feed = None;
+                Ok(())
+            }
+        };
+        if let Err(error) = taken {
+            tracing::warn!(group = %self.handle.group, %error, "the group cannot read on now and will try again");
+            self.problem = Some(error.to_string());
+            self.pause_until = self.hub.upgrade().map(|hub| hub.now().plus(RETRY)).unwrap_or_default();
+        }
+    }
+
+    fn take_signals(&mut self) -> Result<()> {
+        let signals = std::mem::take(&mut *self.handle.signals.lock());
+        if let Some(error) = signals.ended {
+            return Err(error);
+        }
+        if signals.configured {
+            let config: Arc<GroupConfig> = Arc::clone(&self.handle.config.lock());
+            self.board.configure(config);
+        }
+        for member in signals.ready {
+            self.seats.ready(member, &mut self.board);
+        }
+        for (member, claim) in signals.unclaimed {
+            self.claims.withdraw(member, claim, &mut self.board);
+        }
+        for member in signals.gone {
+            self.seats.leave(member, &mut self.board);
+        }
+        Ok(())
+    }
+
+    fn take_commands(&mut self, now: Timestamp) -> usize {
+        let mut n = 0;
+        while n < ROUND_COMMANDS_MAX
+            && let Some(command) = self.next_command.take().or_else(|| self.commands.try_recv().ok())
+        {
+            self.obey(command, now);
+            n += 1;
+        }
+        n
+    }
+
+    fn obey(&mut self, command: Command, now: Timestamp) {
+        match command {
+            Command::Join { name, limit, sink, answer } => {
+                let member = self.board.join(name, limit, true);
+                self.seats.take(member, sink);
+                if answer.send(member).is_err() {
+                    self.seats.leave(member, &mut self.board);
+                }
+            }
+            Command::Limit { member, limit } => self.board.limit(member, limit),
+            Command::Claim(claim, answer) => self.claims.add(claim, now, answer, &mut self.board),
+            Command::Acknowledge(ids, answer) => {
+                let each = |board: &mut Board, id: &DeliveryId| board.acknowledge(id.position.offset, id.count);
+                self.say(&ids, answer, each);
+            }
+            Command::GiveBack(ids, delay, answer) => {
+                let each = |board: &mut Board, id: &DeliveryId| board.give_back(id.position.offset, id.count, delay);
+                self.say(&ids, answer, each);
+            }
+            Command::Extend(ids, by, answer) => {
+                let each = |board: &mut Board, id: &DeliveryId| board.extend(id.position.offset, id.count, by);
+                self.say(&ids, answer, each);
+            }
+            Command::Redrive(answer) => self.redrives.push(answer),
+            // Whoever asked may have gone.
+            Command::Describe(answer) => drop(answer.send(self.describe())),
+        }
+    }
+
+    fn say(&mut self, ids: &[DeliveryId], answer: Answers, each: impl Fn(&mut Board, &DeliveryId) -> Answer) {
+        let log = self.handle.log;
+        let each = |id: &DeliveryId| match id.position.log == log {
+            true => each(&mut self.board, id),
+            false => Answer::Unknown,
+        };
+        let said = ids.iter().map(each).collect();
+        self.answers.push((answer, said));
+    }
+
+    fn answer(&mut self) {
+        for (answer, said) in self.answers.drain(..) {
+            // Whoever asked may have gone.
+            drop(answer.send(Ok(said)));
+        }
+    }
+
+    /// The round was not committed, and has been taken back.
+    fn fail(&mut self, assignments: &[Assignment], error: &Error) {
+        for (answer, _) in self.answers.drain(..) {
+            drop(answer.send(Err(error.clone())));
+        }
+        for assignment in assignments {
+            self.claims.fail(assignment.member, error, &mut self.board);
+        }
+    }
+
+    fn deliver(&mut self, assignments: Vec<Assignment>) {
+        let log = self.handle.log;
+        for assignment in assignments {
+            let Assignment { member, message, held, why } = assignment;
+            let handed = Handed { message, log, count: held.count, why, until: held.due };
+            if let Err(handed) = self.seats.hand(member, handed, &mut self.board) {
+                self.claims.hand(member, handed);
+            }
+        }
+        self.claims.answer(&mut self.board);
+    }
+
+    /// Tells everybody that it is over.
+    fn end(&mut self, error: &Error) {
+        self.commands.close();
+        self.seats.end(error);
+        self.claims.end(error);
+        for (answer, _) in self.answers.drain(..) {
+            drop(answer.send(Err(error.clone())));
+        }
+        for answer in self.redrives.drain(..) {
+            drop(answer.send(Err(error.clone())));
+        }
+        // Dropping what is still queued tells its senders.
+    }
+
+    fn describe(&self) -> GroupInfo {
+        let members = self.board.members().map(|(_, name, in_flight, limit, connected)| MemberInfo {
+            name: Arc::clone(name),
+            in_flight,
+            limit,
+            connected,
+        });
+        GroupInfo {
+            group: self.handle.group.clone(),
+            config: Arc::clone(self.board.config()),
+            log: self.handle.log,
+            created: self.handle.created,
+            claimed_through: self.board.claimed_through(),
+            lag: 0,
+            lag_is_at_least: false,
+            in_flight: self.board.n_leased(),
+            waiting: self.board.n_held() - self.board.n_leased(),
+            counts: self.board.counts(),
+            members: members.collect(),
+            problem: self.problem.clone(),
+        }
+    }
+
+    pub(super) fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+}
+
+async fn take(feed: &mut Option<Mailbox>) -> Option<Delivery> {
+    match feed {
+        Some(feed) => feed.take().await,
+        None => std::future::pending().await,
+    }
+}
