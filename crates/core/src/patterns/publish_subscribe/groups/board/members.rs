@@ -45,6 +45,8 @@ pub(super) struct Members {
     last_id: MemberId,
     /// Those that may have room, in turn.
     ring: VecDeque<MemberId>,
+    /// Claiming members that hold nothing any more, since this was last asked for.
+    emptied: Vec<MemberId>,
 }
 
 impl Members {
@@ -78,6 +80,9 @@ impl Members {
     pub(super) fn release(&mut self, id: MemberId) {
         if let Some(member) = self.by_id.get_mut(&id) {
             member.n_held = member.n_held.saturating_sub(1);
+            if member.n_held == 0 && !member.connected {
+                self.emptied.push(id);
+            }
         }
         self.feed(id);
     }
@@ -191,6 +196,11 @@ impl Board {
                 self.lose(offset);
             }
         }
+    }
+
+    /// Claiming members that hold nothing any more.
+    pub(in crate::patterns::publish_subscribe::groups) fn take_emptied(&mut self) -> Vec<MemberId> {
+        std::mem::take(&mut self.members.emptied)
     }
 
     /// Whether nothing is known of a member but its name.

@@ -11,9 +11,6 @@ use crate::patterns::publish_subscribe::groups::board::{Board, MemberId};
 use crate::patterns::publish_subscribe::groups::consumer::Handed;
 use crate::patterns::publish_subscribe::groups::directory::Claim;
 
-/// A named member is forgotten when it holds nothing and has not asked for so many times the time to acknowledge.
-const FORGET_AFTER: u32 = 2;
-
 /// Who waits for an answer.
 #[derive(Default)]
 pub(super) struct Claims {
@@ -23,8 +20,8 @@ pub(super) struct Claims {
     /// What the committed round gives to whom.
     given: Vec<MemberId>,
     last_claim: u64,
-    /// When members were last looked through for those that are to be forgotten.
-    swept: Timestamp,
+    /// When members count as gone that have not claimed again.
+    patience: BTreeSet<(Timestamp, MemberId)>,
 }
 
 struct Claimer {
@@ -32,7 +29,8 @@ struct Claimer {
     /// The first is served; the others wait for their turn.
     queue: VecDeque<(u64, Claim)>,
     given: Vec<Handed>,
-    seen: Timestamp,
+    /// It counts as gone then, unless it claims again or holds something.
+    gone_at: Timestamp,
 }
 
 impl Claims {
@@ -44,7 +42,6 @@ impl Claims {
         answer: oneshot::Sender<(MemberId, u64)>,
         board: &mut Board,
     ) {
-        self.sweep(now, board);
         self.last_claim += 1;
         let number = self.last_claim;
         let known = self.names.get(&claim.name).copied().filter(|_| !claim.name.is_empty());
@@ -53,9 +50,12 @@ impl Claims {
             self.names.insert(Arc::clone(&claim.name), member);
         }
         self.deadlines.insert((claim.until, member, number));
-        let new = || Claimer { name: Arc::clone(&claim.name), queue: VecDeque::new(), given: Vec::new(), seen: now };
+        let new = || Claimer { name: Arc::clone(&claim.name), queue: VecDeque::new(), given: Vec::new(), gone_at: now };
         let claimer = self.by_member.entry(member).or_insert_with(new);
-        claimer.seen = now;
+        let patient_until = claim.until.plus(board.config().ack_wait);
+        self.patience.remove(&(claimer.gone_at, member));
+        claimer.gone_at = claimer.gone_at.max(patient_until);
+        self.patience.insert((claimer.gone_at, member));
         let max = claim.max;
         claimer.queue.push_back((number, claim));
         if claimer.queue.len() == 1 {
@@ -82,10 +82,19 @@ impl Claims {
             }
             self.ask_next(member, board);
         }
+        for member in board.take_emptied() {
+            self.forget_if_gone(member, now, board);
+        }
+        while let Some((_, member)) = self.patience.first().copied().filter(|(until, _)| *until <= now) {
+            self.patience.pop_first();
+            self.forget_if_gone(member, now, board);
+        }
     }
 
     pub(super) fn next_due(&self) -> Option<Timestamp> {
-        self.deadlines.first().map(|(until, _, _)| *until)
+        let deadline = self.deadlines.first().map(|(until, _, _)| *until);
+        let patience = self.patience.first().map(|(until, _)| *until);
+        deadline.into_iter().chain(patience).min()
     }
 
     /// Keeps a message for the claim it is for, until [`Self::answer`].
@@ -140,7 +149,7 @@ impl Claims {
         Some(claim)
     }
 
-    /// The member asks for what its first claim asks for; one without a name and without claims is nobody.
+    /// The member asks for what its first claim asks for.
     fn ask_next(&mut self, member: MemberId, board: &mut Board) {
         let Some(claimer) = self.by_member.get(&member) else { return };
         let max = claimer.queue.front().map_or(0, |(_, claim)| claim.max);
@@ -150,22 +159,19 @@ impl Claims {
         }
     }
 
-    /// Forgets members that hold nothing and do not come back; at most once a second.
-    fn sweep(&mut self, now: Timestamp, board: &mut Board) {
-        if now.since(self.swept).as_secs() < 1 {
-            return;
+    /// A member that holds nothing and waits for nothing is there only as long as it has a name and may come back.
+    fn forget_if_gone(&mut self, member: MemberId, now: Timestamp, board: &mut Board) {
+        let Some(claimer) = self.by_member.get(&member) else { return };
+        let may_come_back = !claimer.name.is_empty() && now < claimer.gone_at;
+        if claimer.queue.is_empty() && !may_come_back && board.is_idle_member(member) {
+            self.forget(member, board);
         }
-        self.swept = now;
-        let patience = board.config().ack_wait.saturating_mul(FORGET_AFTER);
-        let is_over = |claimer: &Claimer| claimer.name.is_empty() || now.since(claimer.seen) > patience;
-        let idle = self.by_member.iter().filter(|(_, claimer)| claimer.queue.is_empty() && is_over(claimer));
-        let idle: Vec<MemberId> = idle.map(|(id, _)| *id).filter(|id| board.is_idle_member(*id)).collect();
-        idle.into_iter().for_each(|member| self.forget(member, board));
     }
 
     fn forget(&mut self, member: MemberId, board: &mut Board) {
         if let Some(claimer) = self.by_member.remove(&member) {
             self.names.remove(&claimer.name);
+            self.patience.remove(&(claimer.gone_at, member));
             board.leave(member);
         }
     }
