@@ -8,18 +8,18 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use proptest::prelude::*;
 use quintet_core::clock::Clock;
-use quintet_core::cursor::LogId;
-use quintet_core::engine::memory::MemoryEngine;
+use quintet_core::error::Kind;
 use quintet_core::group::{GroupConfig, Why};
 use quintet_core::limits::Limits;
 use quintet_core::patterns::publish_subscribe::groups::consumer::{Answer, Handed};
 use quintet_core::patterns::publish_subscribe::groups::operate::Membership;
 
-use crate::support::{Basket, TokioClock, Work, group, name, over, text};
+use crate::support::{Basket, Flaky, TokioClock, Work, group, name, over, text};
 
 const MAX_DELIVER: u32 = 3;
 const ACK_WAIT: Duration = Duration::from_secs(10);
@@ -39,6 +39,8 @@ enum Act {
     Pass(u64),
     Restart,
     Redrive,
+    /// The next change cannot be written.
+    Fail,
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -53,13 +55,14 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (0..15_u64).prop_map(Act::Pass),
         1 => Just(Act::Restart),
         1 => Just(Act::Redrive),
+        2 => Just(Act::Fail),
     ]
 }
 
 /// What the model knows.
 struct Model {
     work: Work,
-    engine: Arc<MemoryEngine>,
+    engine: Arc<Flaky>,
     clock: Arc<TokioClock>,
     n_published: usize,
     /// By text: the key.
@@ -76,9 +79,9 @@ struct Model {
 
 impl Model {
     async fn new() -> Self {
-        let engine = Arc::new(MemoryEngine::new(LogId(7), Limits::default()));
+        let engine = Flaky::new();
         let clock = Arc::new(TokioClock::default());
-        let work = Work::on(Arc::<MemoryEngine>::clone(&engine), Arc::<TokioClock>::clone(&clock), Limits::default());
+        let work = Work::on(Arc::<Flaky>::clone(&engine), Arc::<TokioClock>::clone(&clock), Limits::default());
         let config = GroupConfig {
             ack_wait: ACK_WAIT,
             max_deliver: Some(MAX_DELIVER),
@@ -166,7 +169,10 @@ impl Model {
 
     async fn acknowledge(&mut self, handed: &Handed) {
         let what = text(&handed.message.payload);
-        let said = self.work.hub.acknowledge(&group(), vec![handed.id()]).await.unwrap();
+        let said = match self.work.hub.acknowledge(&group(), vec![handed.id()]).await {
+            Ok(said) => said,
+            Err(error) => return assert_eq!(error.kind(), &Kind::StorageFull),
+        };
         match said[0] {
             Answer::Done => assert!(self.acknowledged.insert(what.clone()), "{what} is settled once"),
             // It had become a dead letter.
@@ -212,14 +218,14 @@ impl Model {
             Act::Nack(which, delay) => {
                 if let Some(handed) = self.pick(which) {
                     let delay = Some(Duration::from_secs(delay));
-                    let said = self.work.hub.give_back(&group(), vec![handed.id()], delay).await.unwrap();
+                    let Ok(said) = self.work.hub.give_back(&group(), vec![handed.id()], delay).await else { return };
                     assert!(said != [Answer::Unknown] || handed.count == MAX_DELIVER);
                     self.hands.remove(&text(&handed.message.payload));
                 }
             }
             Act::Extend(which) => {
                 if let Some(handed) = self.pick(which) {
-                    let said = self.work.hub.extend(&group(), vec![handed.id()], None).await.unwrap();
+                    let Ok(said) = self.work.hub.extend(&group(), vec![handed.id()], None).await else { return };
                     assert!(said != [Answer::Unknown] || handed.count == MAX_DELIVER);
                 }
             }
@@ -227,12 +233,14 @@ impl Model {
             Act::Restart => {
                 self.settle().await;
                 self.members.clear();
-                let engine = Arc::<MemoryEngine>::clone(&self.engine);
+                let engine = Arc::<Flaky>::clone(&self.engine);
                 self.work = Work::on(engine, Arc::<TokioClock>::clone(&self.clock), Limits::default());
             }
             Act::Redrive => {
-                self.work.hub.redrive(&group()).await.unwrap();
+                // It may meet the failure.
+                drop(self.work.hub.redrive(&group()).await);
             }
+            Act::Fail => self.engine.fails.store(true, Ordering::Relaxed),
         }
         self.settle().await;
     }
@@ -240,6 +248,7 @@ impl Model {
     /// In the end everything is worked off, and accounted for.
     async fn finish(mut self) {
         self.members.clear();
+        self.engine.fails.store(false, Ordering::Relaxed);
         loop {
             let claimed = self.work.claim("last", 9, Duration::from_secs(40)).await;
             if claimed.is_empty() {

@@ -1,13 +1,16 @@
 //! A hub with a group, for tests: short words for what members do, and a clock that goes with tokio's.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use quintet_core::clock::{Clock, Timestamp};
-use quintet_core::cursor::Since;
-use quintet_core::engine::Engine;
-use quintet_core::error::{Error, Result};
+use quintet_core::cursor::{LogId, Offset, Since};
+use quintet_core::engine::memory::MemoryEngine;
+use quintet_core::engine::transaction::{Op, Outcome, Transaction};
+use quintet_core::engine::{Durability, Engine, Observer, Pending, ReadPage, ReadRequest, ScanPage, ScanRequest};
+use quintet_core::error::{Error, Kind, Result};
 use quintet_core::fanout::Taken;
 use quintet_core::group::{GroupConfig, GroupName};
 use quintet_core::hub::{Hub, HubConfig};
@@ -79,7 +82,10 @@ impl Work {
 
     pub(crate) async fn claim(&self, member: &str, max: u32, wait: Duration) -> Vec<Handed> {
         let request = ClaimRequest { member: member.into(), max, until: Instant::now() + wait };
-        self.hub.claim_messages(&group(), request).await.unwrap()
+        self.hub.claim_messages(&group(), request).await.unwrap_or_else(|error| {
+            assert_eq!(error.kind(), &Kind::StorageFull);
+            Vec::new()
+        })
     }
 
     pub(crate) async fn info(&self) -> GroupInfo {
@@ -139,6 +145,55 @@ impl Consumer for Basket {
     }
 }
 
+/// A memory log whose next change of a group can be made to fail.
+#[derive(Debug)]
+pub(crate) struct Flaky {
+    pub(crate) inner: MemoryEngine,
+    pub(crate) fails: AtomicBool,
+}
+
+impl Flaky {
+    pub(crate) fn new() -> Arc<Self> {
+        let inner = MemoryEngine::new(LogId(7), Limits::default());
+        Arc::new(Self { inner, fails: AtomicBool::new(false) })
+    }
+}
+
+impl Engine for Flaky {
+    fn log(&self) -> LogId {
+        self.inner.log()
+    }
+    fn durability(&self) -> Durability {
+        self.inner.durability()
+    }
+    fn attach(&self, observer: Arc<dyn Observer>) -> Result<()> {
+        self.inner.attach(observer)
+    }
+    fn commit(&self, transaction: Transaction, now: Timestamp) -> Pending<Vec<Outcome>> {
+        let of_group = transaction.ops.iter().any(|op| matches!(op, Op::StepGroup(_)));
+        if of_group && self.fails.swap(false, Ordering::Relaxed) {
+            let error = Error::new(Kind::StorageFull, "the disk is full for once");
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        self.inner.commit(transaction, now)
+    }
+    fn read(&self, request: ReadRequest) -> Pending<ReadPage> {
+        self.inner.read(request)
+    }
+    fn count(&self, topic: TopicName, created: Offset, after: Offset) -> Pending<u64> {
+        self.inner.count(topic, created, after)
+    }
+    fn scan(&self, request: ScanRequest) -> Pending<ScanPage> {
+        self.inner.scan(request)
+    }
+    fn maintain(&self, now: Timestamp) {
+        self.inner.maintain(now);
+    }
+    fn close(&self) -> Pending<()> {
+        self.inner.close()
+    }
+}
+
 /// Waits until something is so.
 pub(crate) async fn eventually<T>(mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let found = async {
@@ -157,6 +212,6 @@ pub(crate) fn ids(handed: &[Handed]) -> Vec<quintet_core::patterns::publish_subs
 }
 
 #[allow(dead_code, reason = "not every test needs the error")]
-pub(crate) fn kind<T: std::fmt::Debug>(result: Result<T>) -> quintet_core::error::Kind {
+pub(crate) fn kind<T: std::fmt::Debug>(result: Result<T>) -> Kind {
     result.unwrap_err().kind().clone()
 }

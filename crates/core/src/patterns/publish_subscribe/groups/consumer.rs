@@ -123,6 +123,8 @@ pub struct Redriven {
     pub redelivered: u64,
     /// Dead letters that were published again, since their originals are gone.
     pub republished: u64,
+    /// Dead letters that stay what they are: their topic is closed, or takes no such message any more.
+    pub kept: u64,
     /// Whether there are more.
     pub more: bool,
 }

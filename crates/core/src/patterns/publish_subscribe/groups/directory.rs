@@ -32,6 +32,8 @@ pub(crate) struct Directory {
     /// Where pumps run; none before there is a hub.
     home: OnceLock<(Weak<Hub>, Runtime)>,
     pub(super) n_members: Arc<AtomicUsize>,
+    /// Held while a group is put, so that one name does not come into being in two logs.
+    pub(super) putting: tokio::sync::Mutex<()>,
 }
 
 /// How a group is reached.

@@ -71,8 +71,19 @@ pub(super) async fn redrive(pump: &mut Pump, hub: &Arc<Hub>, now: Timestamp) -> 
             take_letter(pump, hub, letter, now, &mut again, &mut redriven).await?;
         }
         pump.board.redriven(last);
-        let ops = again.into_iter().flat_map(|(topic, message)| append(&topic, vec![message]));
-        let ops: Vec<Op> = ops.collect();
+        // Nobody creates the topics in another log meanwhile.
+        let mut places = Vec::new();
+        let mut ops: Vec<Op> = Vec::new();
+        for (topic, message) in again {
+            match place_again(hub, &topic, &message, pump.handle().log).await? {
+                Some(place) => {
+                    places.push(place);
+                    ops.extend(append(&topic, vec![message]));
+                    redriven.republished += 1;
+                }
+                None => redriven.kept += 1,
+            }
+        }
         pump.commit(hub, ops, now).await?;
     }
     Ok(redriven)
@@ -137,7 +148,6 @@ async fn take_letter(
                 payload: letter.payload.clone(),
             };
             again.push((topic, message));
-            redriven.republished += 1;
         }
     }
     Ok(())
@@ -189,6 +199,27 @@ fn letter(group: &GroupName, log: crate::cursor::LogId, dying: &Dying) -> NewMes
         content_type: Some(message.content_type.clone()),
         headers: headers.unwrap_or_default(),
         payload: message.payload.clone(),
+    }
+}
+
+/// Makes sure that a message can be published to its topic again; none if it cannot.
+async fn place_again(
+    hub: &Arc<Hub>,
+    name: &TopicName,
+    message: &NewMessage,
+    log: crate::cursor::LogId,
+) -> Result<Option<impl Drop + use<>>> {
+    if let Some(info) = hub.registry.get(name).and_then(|topic| topic.info()) {
+        let other = |given: &crate::message::ContentType| !given.matches(&info.config.content_type);
+        let mistyped = info.config.fixed_type && message.content_type.as_ref().is_some_and(other);
+        if info.closed || mistyped || info.created.log != log {
+            return Ok(None);
+        }
+    }
+    match place_for(hub, name, log).await {
+        Ok(place) => Ok(Some(place)),
+        Err(error) if *error.kind() == Kind::BadRequest => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

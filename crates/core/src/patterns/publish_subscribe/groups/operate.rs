@@ -93,6 +93,7 @@ impl Hub {
     /// The filter and the log of a group do not change while it lives. Dropping the future does not take it back.
     pub async fn put_group(&self, new: NewGroup) -> Result<(bool, GroupInfo)> {
         new.config.check()?;
+        let _putting = self.groups.putting.lock().await;
         let known = self.groups.get(&new.group);
         let wished = self.log_of_group(&new)?;
         let log = known.as_ref().map_or(wished, |known| known.log);

@@ -53,6 +53,7 @@ pub(super) struct Pump {
     /// Nothing is tried before.
     pause_until: Timestamp,
     letters_pause_until: Timestamp,
+    read_pause_until: Timestamp,
 }
 
 impl Pump {
@@ -77,6 +78,7 @@ impl Pump {
             problem: None,
             pause_until: Timestamp::default(),
             letters_pause_until: Timestamp::default(),
+            read_pause_until: Timestamp::default(),
         }
     }
 
@@ -93,7 +95,9 @@ impl Pump {
             let worked = if now < self.pause_until { Ok(false) } else { self.work(&hub, now).await };
             match worked {
                 Ok(true) => {
-                    self.problem = None;
+                    if now >= self.read_pause_until && now >= self.letters_pause_until {
+                        self.problem = None;
+                    }
                     // A busy group is not to starve others on a hub whose log answers at once.
                     tokio::task::consume_budget().await;
                 }
@@ -123,8 +127,13 @@ impl Pump {
         }
         let n_commands = self.take_commands(now);
         self.claims.expire(now, &mut self.board);
-        self.read_on(hub)?;
-        self.load(hub).await?;
+        if now >= self.read_pause_until {
+            let mut read = self.read_on(hub);
+            if read.is_ok() {
+                read = self.load(hub).await;
+            }
+            self.note_read(read, now);
+        }
         let assignments = self.board.hand_out();
         let step = self.board.step();
         if !step.is_empty() {
@@ -169,7 +178,8 @@ impl Pump {
         if !self.board.has_dying() {
             return Ok(false);
         }
-        self.load(hub).await?;
+        let loaded = self.load(hub).await;
+        self.note_read(loaded, now);
         let dying = self.board.take_dying(LETTERS_MAX);
         if dying.is_empty() && self.board.step().is_empty() {
             return Ok(false);
@@ -185,6 +195,15 @@ impl Pump {
             return Ok(false);
         }
         Ok(true)
+    }
+
+    /// What cannot be read now is tried again later; acknowledgements do not wait for it.
+    fn note_read(&mut self, read: Result<()>, now: Timestamp) {
+        if let Err(error) = read {
+            tracing::warn!(group = %self.handle.group, %error, "the group cannot read now and will try again");
+            self.problem = Some(format!("the log cannot be read: {error}"));
+            self.read_pause_until = now.plus(RETRY);
+        }
     }
 
     /// Reads back claimed messages that are needed and not in memory.
@@ -250,15 +269,18 @@ impl Pump {
         let mut until = due.map_or(SLEEP_MAX, |due| due.since(now)).min(SLEEP_MAX);
         if now < self.pause_until {
             until = self.pause_until.since(now);
-        } else if self.board.has_dying() {
-            until = until.min(self.letters_pause_until.since(now));
+        } else {
+            let pauses = [self.letters_pause_until, self.read_pause_until];
+            until =
+                pauses.iter().filter(|pause| **pause > now).map(|pause| pause.since(now)).fold(until, Duration::min);
         }
         until.max(Duration::from_millis(1))
     }
 
     async fn wait(&mut self, sleep_for: Duration) {
-        let paused = self.hub.upgrade().is_none_or(|hub| hub.now() < self.pause_until);
-        let wants = !paused && self.board.wants_messages();
+        let now = self.hub.upgrade().map(|hub| hub.now()).unwrap_or_default();
+        let paused = now < self.pause_until;
+        let wants = !paused && now >= self.read_pause_until && self.board.wants_messages();
         let handle = Arc::clone(&self.handle);
         let delivery = tokio::select! {
             biased;
@@ -278,11 +300,7 @@ impl Pump {
                 Ok(())
             }
         };
-        if let Err(error) = taken {
-            tracing::warn!(group = %self.handle.group, %error, "the group cannot read on now and will try again");
-            self.problem = Some(error.to_string());
-            self.pause_until = self.hub.upgrade().map(|hub| hub.now().plus(RETRY)).unwrap_or_default();
-        }
+        self.note_read(taken, now);
     }
 
     fn take_signals(&mut self) -> Result<()> {
