@@ -52,10 +52,14 @@ pub struct Limits {
     pub group_members: usize,
     /// Readers that wait or are pushed to. Default 200,000.
     pub followers: usize,
+    /// Readers of one topic, by its name, that wait or are pushed to. Default 200,000.
+    pub followers_per_topic: usize,
     /// Different filters that are followed. Default 10,000.
     pub filters: usize,
     /// Bytes of all messages that a memory log keeps; what would exceed it is refused. Default 1 GiB.
     pub memory_log_bytes: u64,
+    /// Bytes of all messages that one topic in memory keeps; what would exceed it is refused. Default 1 GiB.
+    pub memory_topic_bytes: u64,
     /// Payload bytes of the newest messages kept in memory, over all topics of a log. Default 64 MiB.
     pub tail_bytes: usize,
     /// Messages kept in memory, over all topics of a log. Default 1,000,000.
@@ -94,8 +98,10 @@ impl Default for Limits {
             groups: 10_000,
             group_members: 100_000,
             followers: 200_000,
+            followers_per_topic: 200_000,
             filters: 10_000,
             memory_log_bytes: 1 << 30,
+            memory_topic_bytes: 1 << 30,
             tail_bytes: 64 << 20,
             tail_messages: 1_000_000,
             producers_per_topic: 10_000,

@@ -112,6 +112,12 @@ impl Hub {
     /// Follows: the sink gets everything behind the start, in order, until the handle is dropped or the end is
     /// delivered.
     pub fn follow(&self, start: Start, mut sink: Box<dyn Sink>) -> Result<FollowerHandle> {
+        let per_topic = self.limits.followers_per_topic;
+        // A filter's feed is no topic, and has room for all that the hub has room for.
+        if start.legs.iter().any(|leg| leg.usage.is_none() && leg.source.interest().n_followers() >= per_topic) {
+            let detail = format!("the topic has its limit of {per_topic} waiting readers; try again later");
+            return Err(Error::new(Kind::TooMany, detail));
+        }
         let usage = Usage::within(&self.n_followers, self.limits.followers, "waiting readers")?;
         for notice in &start.notices {
             // A fresh sink takes its first deliveries; one that holds a single one gets the gap again by its cursor.

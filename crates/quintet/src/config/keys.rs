@@ -74,9 +74,13 @@ keys! {
     "limits.read_bytes" Size limits.read_bytes, "Payload of one read; a single larger message is returned whole.";
     "limits.read_messages" Count limits.read_messages, "Messages of one read.";
     "limits.topics" Count limits.topics, "Topics.";
+    "limits.groups" Count limits.groups, "Consumer groups, of each log.";
+    "limits.group_members" Count limits.group_members, "Members of all consumer groups, waiting claims among them.";
     "limits.followers" Count limits.followers, "Readers that wait or are pushed to.";
+    "limits.followers_per_topic" Count limits.followers_per_topic, "Readers of one topic that wait or are pushed to.";
     "limits.filters" Count limits.filters, "Different filters that are followed.";
     "limits.memory_log_bytes" Size limits.memory_log_bytes, "What the memory log keeps; what would exceed it is refused.";
+    "limits.memory_topic_bytes" Size limits.memory_topic_bytes, "What one topic in the memory log keeps; what would exceed it is refused.";
     "limits.tail_bytes" Size limits.tail_bytes, "Payload of the newest messages kept in memory, of each log.";
     "limits.tail_messages" Count limits.tail_messages, "The newest messages kept in memory, of each log.";
     "limits.producers_per_topic" Count limits.producers_per_topic, "Producers remembered for a topic.";

@@ -44,6 +44,7 @@ struct Inner {
     /// Bytes of all messages that are kept, and of what forks copy of them.
     bytes: u64,
     bytes_max: u64,
+    topic_bytes_max: u64,
     closed: bool,
 }
 
@@ -61,6 +62,7 @@ impl MemoryEngine {
             inner: Mutex::new(Inner {
                 bytes: 0,
                 bytes_max: limits.memory_log_bytes,
+                topic_bytes_max: limits.memory_topic_bytes,
                 ledger: Ledger::new(limits),
                 topics: HashMap::new(),
                 ageing: HashSet::new(),
@@ -93,6 +95,10 @@ impl MemoryEngine {
                 format!("the memory log holds its limit of {bytes_max} bytes; delete topics, or give them a retention"),
             ));
         }
+        if let Some(error) = inner.topic_overflow(&staged.records) {
+            inner.ledger.rollback();
+            return Err(error);
+        }
         inner.ledger.commit();
         let trims: Vec<_> = staged.records.iter().filter_map(|record| inner.keep(record)).collect();
         if let Some(observer) = inner.observer.clone() {
@@ -108,6 +114,26 @@ impl MemoryEngine {
 }
 
 impl Inner {
+    /// The error for records that would make a topic too large, unless its retention keeps it smaller.
+    fn topic_overflow(&self, records: &[Record]) -> Option<Error> {
+        let messages = |record: &Record| match record {
+            Record::Message(message) => Some(message.size() as u64),
+            _ => None,
+        };
+        records.chunk_by(|a, b| a.topic() == b.topic()).find_map(|run| {
+            let topic = run.first()?.topic();
+            let new: u64 = run.iter().filter_map(messages).sum();
+            let is_kept_small = |max| max <= self.topic_bytes_max;
+            let kept_small = self.ledger.topic(topic)?.config.retention.bytes.is_some_and(is_kept_small);
+            let kept = self.topics.get(topic).map_or(0, Kept::bytes);
+            (new > 0 && !kept_small && kept.saturating_add(new) > self.topic_bytes_max).then(|| {
+                let max = self.topic_bytes_max;
+                let detail = format!("the topic {topic} holds its limit of {max} bytes in memory; give it a retention");
+                Error::new(Kind::TooMany, detail)
+            })
+        })
+    }
+
     /// Keeps a record, and trims its topic if it has become too long.
     fn keep(&mut self, record: &Record) -> Option<(TopicName, Trimmed)> {
         match record {
