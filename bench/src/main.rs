@@ -25,6 +25,7 @@ fn main() -> anyhow::Result<()> {
         Command::Idle(idle) => workload::idle::run(&options.servers, &idle),
         Command::Publish(publish) => workload::publish::run(&options.servers, &publish),
         Command::Durable(durable) => workload::durable::run(&options.servers, &durable),
+        Command::Groups(groups) => workload::groups::run(&options.servers, &groups),
         Command::Request(request) => workload::request::run(&options.servers, &request),
         Command::Floor { listen } => servers::floor::serve(listen),
         Command::Echo { listen } => servers::echo::serve(listen),

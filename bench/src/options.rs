@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Publish(Publish),
     /// Publishes per second that are acknowledged once they are on disk, beside the bare loop of write and fdatasync
     Durable(Durable),
+    /// Messages per second that a group's members work off, each acknowledged
+    Groups(Groups),
     /// Requests answered per second through a responder, beside a plain HTTP echo
     Request(Request),
     /// Serves the floor: one write(2) of framed bytes per subscriber and message, and nothing else
@@ -174,6 +176,23 @@ pub(crate) struct Durable {
     #[arg(long, default_value_t = 3.0)]
     pub(crate) seconds: f64,
     #[arg(long, default_value_t = 256)]
+    pub(crate) size: usize,
+    #[arg(long = "peer", value_enum, default_values = ["quintet"])]
+    pub(crate) peers: Vec<PeerName>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Groups {
+    /// Members, each on a connection of its own; repeat for several figures
+    #[arg(long = "members", default_values_t = [1, 8, 64])]
+    pub(crate) members: Vec<usize>,
+    /// Messages that one member holds at once
+    #[arg(long, default_value_t = 100)]
+    pub(crate) in_flight: usize,
+    /// Messages that are there when the members come
+    #[arg(long, default_value_t = 20_000)]
+    pub(crate) messages: usize,
+    #[arg(long, default_value_t = 128)]
     pub(crate) size: usize,
     #[arg(long = "peer", value_enum, default_values = ["quintet"])]
     pub(crate) peers: Vec<PeerName>,

@@ -8,3 +8,4 @@ pub(crate) mod requester;
 pub(crate) mod responder;
 pub(crate) mod scripted;
 pub(crate) mod websocket;
+pub(crate) mod worker;

@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use memchr::memmem;
 
 use crate::load::client::{Client, Tally, excerpt, marks};
+use crate::load::worker::Speech;
 
 /// How long an answer to one line may get before it is hopeless.
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
@@ -28,6 +29,8 @@ pub(crate) enum Counts {
     Deliveries,
     /// One answer to a publish: this pattern. The last field is sent again after each.
     Acknowledgements(&'static [u8], Option<Rc<[u8]>>),
+    /// What a worker of a group hears.
+    Work(Box<dyn Speech>),
 }
 
 #[derive(Debug)]
@@ -53,6 +56,12 @@ impl Scripted {
         Scripted { steps, step: 0, seen: Vec::new(), asked: VecDeque::new(), counts }
     }
 
+    /// A worker of a group.
+    pub(crate) fn worker(steps: Rc<[Step]>, speech: Box<dyn Speech>) -> Scripted {
+        let counts = Counts::Work(speech);
+        Scripted { steps, step: 0, seen: Vec::new(), asked: VecDeque::new(), counts }
+    }
+
     fn say(&mut self, out: &mut Vec<u8>, tally: &mut Tally) {
         match self.steps.get(self.step) {
             Some(step) => out.extend_from_slice(&step.say),
@@ -61,8 +70,14 @@ impl Scripted {
     }
 
     fn count(&mut self, bytes: &[u8], out: &mut Vec<u8>, tally: &mut Tally) -> Result<()> {
-        match &self.counts {
+        match &mut self.counts {
             Counts::Deliveries => tally.delivered += marks(bytes),
+            Counts::Work(speech) => {
+                self.seen.extend_from_slice(bytes);
+                let heard = speech.hear(&mut self.seen, out)?;
+                tally.delivered += heard.delivered;
+                tally.acknowledged += heard.confirmed;
+            }
             Counts::Acknowledgements(b"", _) => {}
             Counts::Acknowledgements(pattern, again) => {
                 self.seen.extend_from_slice(bytes);

@@ -24,6 +24,9 @@ use crate::process::Server;
 /// A connection that publishes, and what it publishes.
 pub(crate) type DurablePublisher = (Box<dyn Client>, Rc<[u8]>);
 
+/// A connection that works for a group, and what it says to begin.
+pub(crate) type Worker = (Box<dyn Client>, Vec<u8>);
+
 /// A server and how one talks to it.
 pub(crate) trait Peer {
     /// What the table calls it.
@@ -41,6 +44,15 @@ pub(crate) trait Peer {
     fn durable_publisher(&self, through: Through, _number: usize, payload: &str) -> Option<DurablePublisher> {
         let publication: Rc<[u8]> = self.publication(through, "t", payload).into();
         Some((self.publisher(through, Some(Rc::clone(&publication)))?, publication))
+    }
+    /// The `number`th worker of a group on topic `t` that holds so many messages at once, and what it says to begin; the
+    /// first makes the group. None if the peer has no such thing.
+    fn worker(&self, _number: usize, _in_flight: usize) -> Option<Worker> {
+        None
+    }
+    /// Whether it confirms acknowledgements.
+    fn confirms(&self) -> bool {
+        true
     }
     /// One call to the service `echo`; none if the peer knows no calls over HTTP.
     fn call(&self, _payload: &str) -> Option<Vec<u8>> {

@@ -9,15 +9,17 @@ use std::process::Command;
 use std::rc::Rc;
 
 use anyhow::Result;
+use memchr::memmem;
 use serde_json::json;
 
 use crate::load::client::Client;
 use crate::load::scripted::{Scripted, Step};
+use crate::load::worker::{Heard, Speech};
 use crate::options::{Store, Through, Via};
-use crate::peers::{DurablePublisher, Peer};
+use crate::peers::{DurablePublisher, Peer, Worker};
 use crate::process::Server;
 
-const CONNECT: &str = r#"CONNECT {"verbose":false,"pedantic":false,"echo":true}"#;
+const CONNECT: &str = r#"CONNECT {"verbose":false,"pedantic":false,"echo":true,"headers":true,"no_responders":true}"#;
 
 #[derive(Debug)]
 pub(crate) struct Nats {
@@ -72,6 +74,78 @@ impl Peer for Nats {
         let publication: Rc<[u8]> = request("t", &inbox, payload).into();
         let publisher = Scripted::publisher(steps.into(), br#""seq":"#, Some(Rc::clone(&publication)));
         Some((Box::new(publisher), publication))
+    }
+
+    /// A durable pull consumer with explicit acknowledgements. These are not confirmed, as is usual: a confirmed one would
+    /// be a request each.
+    fn worker(&self, number: usize, in_flight: usize) -> Option<Worker> {
+        let inbox = format!("_INBOX.w{number}");
+        let mut steps = vec![connect(&format!("SUB {inbox} 1\r\n"))];
+        if number == 0 {
+            let consumer = json!({"stream_name": "T", "config": {"durable_name": "g", "ack_policy": "explicit",
+                "deliver_policy": "all", "max_ack_pending": 65_536}});
+            let say = request("$JS.API.CONSUMER.DURABLE.CREATE.T.g", &inbox, &consumer.to_string());
+            steps.push(Step { say, starts: b"MSG", ends: br#""push_bound":false"# });
+        }
+        let member = PullMember { inbox, in_flight, n_taken: 0 };
+        let begin = member.pull(in_flight);
+        Some((Box::new(Scripted::worker(steps.into(), Box::new(member))), begin))
+    }
+
+    fn confirms(&self) -> bool {
+        false
+    }
+}
+
+/// A worker that pulls: as many as it may hold, and half of that again whenever it has acknowledged as many.
+#[derive(Debug)]
+struct PullMember {
+    inbox: String,
+    in_flight: usize,
+    /// Since the last pull.
+    n_taken: usize,
+}
+
+impl PullMember {
+    fn pull(&self, batch: usize) -> Vec<u8> {
+        let wanted = json!({"batch": batch, "expires": 30_000_000_000_u64}).to_string();
+        request("$JS.API.CONSUMER.MSG.NEXT.T.g", &self.inbox, &wanted)
+    }
+
+    /// The first message and how many bytes it has: where to acknowledge it, if it is one of the stream's.
+    fn message(seen: &[u8]) -> Result<Option<(Option<String>, usize)>> {
+        let Some(end) = memmem::find(seen, b"\r\n") else { return Ok(None) };
+        let line = std::str::from_utf8(&seen[..end])?;
+        let words: Vec<&str> = line.split(' ').collect();
+        if !matches!(words.first(), Some(&"MSG" | &"HMSG")) {
+            anyhow::ensure!(!line.starts_with("-ERR"), "a member got {line}");
+            return Ok(Some((None, end + 2)));
+        }
+        let length: usize = words.last().map_or(Ok(0), |length| length.parse())?;
+        let whole = end + 2 + length + 2;
+        let reply = words.get(3).filter(|reply| reply.starts_with("$JS.ACK")).map(|reply| (*reply).to_owned());
+        Ok((whole <= seen.len()).then_some((reply, whole)))
+    }
+}
+
+impl Speech for PullMember {
+    fn hear(&mut self, seen: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<Heard> {
+        let mut heard = Heard::default();
+        let mut used = 0;
+        while let Some((reply, length)) = Self::message(&seen[used..])? {
+            used += length;
+            let Some(reply) = reply else { continue };
+            heard.delivered += 1;
+            out.extend_from_slice(format!("PUB {reply} 4\r\n+ACK\r\n").as_bytes());
+            self.n_taken += 1;
+            let half = self.in_flight.div_ceil(2);
+            if self.n_taken == half {
+                self.n_taken = 0;
+                out.extend_from_slice(&self.pull(half));
+            }
+        }
+        seen.drain(..used);
+        Ok(heard)
     }
 }
 

@@ -5,18 +5,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use memchr::memmem;
 use serde_json::json;
 
-use crate::load::client::Client;
+use crate::load::client::{Client, excerpt};
 use crate::load::http::{get, post};
 use crate::load::long_poller::LongPoller;
 use crate::load::requester::Requester;
 use crate::load::responder::Responder;
 use crate::load::scripted::{Scripted, Step};
-use crate::load::websocket::{text, upgrade};
+use crate::load::websocket::{frames, text, upgrade};
+use crate::load::worker::{Heard, Speech};
 use crate::options::{Store, Through, Via};
-use crate::peers::Peer;
+use crate::peers::{Peer, Worker};
 use crate::process::Server;
 
 #[derive(Debug)]
@@ -104,11 +106,62 @@ impl Peer for Quintet {
         }
     }
 
+    fn worker(&self, number: usize, in_flight: usize) -> Option<Worker> {
+        let mut steps = vec![upgrade("/ws", "quintet.v1")];
+        if number == 0 {
+            let body = r#"{"filter":"t"}"#;
+            let put = format!(
+                "PUT /groups/g HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            );
+            steps.insert(0, Step { say: put.into_bytes(), starts: b"HTTP/1.1 201", ends: br#""members":[]}"# });
+        }
+        let consume = json!({"id": 1, "consume": {"group": "g", "credit": in_flight}});
+        let worker = Scripted::worker(steps.into(), Box::new(Member::default()));
+        Some((Box::new(worker), text(&consume.to_string())))
+    }
+
     fn call(&self, payload: &str) -> Option<Vec<u8>> {
         Some(post("/services/echo/call", payload))
     }
 
     fn responder(&self, concurrency: usize) -> Option<Box<dyn Client>> {
         Some(Box::new(Responder::new("echo", concurrency)))
+    }
+}
+
+/// A member of a group in a session. It acknowledges what one frame brings by one command, which is answered when that is
+/// on disk.
+#[derive(Debug, Default)]
+struct Member {
+    consumer: Option<String>,
+}
+
+impl Speech for Member {
+    fn hear(&mut self, seen: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<Heard> {
+        const DELIVERY: &[u8] = br#""delivery":{"id":""#;
+        let mut heard = Heard::default();
+        let (whole, used) = frames(seen);
+        for frame in whole {
+            if memmem::find(frame, br#""error":"#).is_some() {
+                bail!("a member got {}", excerpt(frame));
+            }
+            heard.confirmed += memmem::find_iter(frame, br#""result":"done""#).count() as u64;
+            if self.consumer.is_none() {
+                let answer: Option<serde_json::Value> = serde_json::from_slice(frame).ok();
+                self.consumer = answer.and_then(|answer| Some(answer.pointer("/ok/consumer")?.to_string()));
+            }
+            let after = |at: usize| &frame[at + DELIVERY.len()..];
+            let id = |at: usize| std::str::from_utf8(after(at).split(|byte| *byte == b'"').next().unwrap_or_default());
+            let ids = memmem::find_iter(frame, DELIVERY).map(id).collect::<Result<Vec<&str>, _>>()?;
+            if let (Some(consumer), false) = (&self.consumer, ids.is_empty()) {
+                heard.delivered += ids.len() as u64;
+                let ids = ids.join("\",\"");
+                let acknowledge = format!(r#"{{"id":2,"ack":{{"consumer":{consumer},"deliveries":["{ids}"]}}}}"#);
+                out.extend_from_slice(&text(&acknowledge));
+            }
+        }
+        seen.drain(..used);
+        Ok(heard)
     }
 }
