@@ -6,6 +6,7 @@
 mod load;
 mod options;
 mod peers;
+mod picture;
 mod process;
 mod servers;
 mod stats;

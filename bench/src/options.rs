@@ -124,6 +124,9 @@ pub(crate) struct Fanout {
     /// Each connection follows a topic of its own, and each message goes to the next of them
     #[arg(long)]
     pub(crate) topics: bool,
+    /// Draws the CPU per delivery into this SVG file too
+    #[arg(long)]
+    pub(crate) picture: Option<PathBuf>,
     #[arg(long = "peer", value_enum, default_values = ["floor", "quintet"])]
     pub(crate) peers: Vec<PeerName>,
 }

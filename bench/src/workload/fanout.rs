@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::load::client::payload;
 use crate::options::{Fanout, Servers, Through};
 use crate::peers::Peer;
+use crate::picture::bars;
 use crate::process::Cpu;
 use crate::stats::percentile;
 use crate::table::Table;
@@ -49,7 +50,15 @@ pub(crate) fn run(servers: &Servers, options: &Fanout) -> Result<()> {
     }
     let Fanout { connections, rate, seconds, size, via, .. } = options;
     let topics = if options.topics { "topics with one subscriber each" } else { "subscribers of one topic" };
-    table.print(&format!("Fan-out: {connections} {topics} over {via:?}, {size} bytes, {rate}/s for {seconds} s"));
+    let title = format!("Fan-out: {connections} {topics} over {via:?}, {size} bytes, {rate}/s for {seconds} s");
+    table.print(&title);
+    if let Some(picture) = &options.picture {
+        let names = peers.iter().map(|peer| peer.name());
+        let rows = names.zip(outcomes.iter().map(|of_peer| spread(of_peer, Outcome::cpu_us)));
+        let title = format!("CPU per delivery: {connections} {topics}, {rate} messages a second");
+        std::fs::write(picture, bars(&title, "µs", &rows.collect::<Vec<_>>()))
+            .with_context(|| format!("cannot write {}", picture.display()))?;
+    }
     Ok(())
 }
 
