@@ -104,14 +104,24 @@ impl Kept {
         self.inherited.range(inherited..).chain(self.messages.range(first..))
     }
 
-    /// Messages and closure behind an offset, as records.
-    pub(super) fn records_after(&self, name: &TopicName, after: Offset) -> Box<dyn Iterator<Item = Record> + '_> {
-        let name = name.clone();
-        let closed = self.closed.filter(|closed| *closed > after);
-        let closed = closed.map(|offset| Record::Closed { topic: name, offset, by: None });
-        // What a fork inherits is in the log where its source published it.
-        let after = after.max(self.created);
-        Box::new(self.after(after).map(|message| Record::Message(Arc::clone(message))).chain(closed))
+    /// The message or closure at an offset, unless it is gone. What a fork inherits is in the log where its source
+    /// published it.
+    pub(super) fn record_at(&self, name: &TopicName, offset: Offset) -> Option<Record> {
+        if self.closed == Some(offset) {
+            return Some(Record::Closed { topic: name.clone(), offset, by: None });
+        }
+        let at = self.messages.binary_search_by_key(&offset, |message| message.offset).ok()?;
+        Some(Record::Message(Arc::clone(&self.messages[at])))
+    }
+
+    /// Whether there is a message or closure at an offset.
+    pub(super) fn holds(&self, offset: Offset) -> bool {
+        self.closed == Some(offset) || self.messages.binary_search_by_key(&offset, |message| message.offset).is_ok()
+    }
+
+    /// Records of it in the log's order.
+    pub(super) fn n_records(&self) -> usize {
+        self.messages.len() + usize::from(self.closed.is_some())
     }
 
     pub(super) fn state(&self, topic: &TopicLedger) -> TopicState {

@@ -2,8 +2,9 @@
 //! process.
 
 mod kept;
+mod order;
 
-use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::future::ready;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::clock::Timestamp;
 use crate::cursor::{LogId, Offset};
 use crate::engine::ledger::Ledger;
 use crate::engine::memory::kept::Kept;
+use crate::engine::memory::order::Order;
 use crate::engine::transaction::{Outcome, Record, Transaction};
 use crate::engine::{Durability, Engine, Observer, Pending, ReadPage, ReadRequest, ScanPage, ScanRequest, Trimmed};
 use crate::error::{Error, Kind, Result};
@@ -24,6 +26,8 @@ use crate::name::TopicName;
 const DELETIONS_MAX: usize = 100_000;
 /// Topics, and messages of one topic, that are looked at by retention before others get their turn.
 const MAINTAIN_TURN_MAX: usize = 1_000;
+/// Records that one scan looks at.
+const SCAN_TURN_MAX: usize = 10_000;
 
 /// A log in memory.
 pub struct MemoryEngine {
@@ -36,6 +40,9 @@ pub struct MemoryEngine {
 struct Inner {
     ledger: Ledger,
     topics: HashMap<TopicName, Kept>,
+    order: Order,
+    /// Messages and closures of all topics that are kept.
+    n_records: usize,
     /// Topics with retention by age.
     ageing: HashSet<TopicName>,
     /// Where topics were deleted, for filters that lag.
@@ -65,6 +72,8 @@ impl MemoryEngine {
                 topic_bytes_max: limits.memory_topic_bytes,
                 ledger: Ledger::new(limits),
                 topics: HashMap::new(),
+                order: Order::default(),
+                n_records: 0,
                 ageing: HashSet::new(),
                 deletions: BTreeMap::new(),
                 observer: None,
@@ -113,6 +122,20 @@ impl MemoryEngine {
     }
 }
 
+/// What a topic takes, before and after it is trimmed.
+#[derive(Debug, Clone, Copy)]
+struct Extent {
+    bytes: u64,
+    n_records: usize,
+    trimmed_through: Offset,
+}
+
+impl Extent {
+    fn of(kept: &Kept) -> Self {
+        Self { bytes: kept.held(), n_records: kept.n_records(), trimmed_through: kept.trimmed_through }
+    }
+}
+
 impl Inner {
     /// The error for records that would make a topic too large, unless its retention keeps it smaller.
     fn topic_overflow(&self, records: &[Record]) -> Option<Error> {
@@ -144,6 +167,7 @@ impl Inner {
                     None => Kept::new(*offset),
                 };
                 self.bytes += kept.held();
+                self.order.trim(topic, Offset::ZERO, kept.trimmed_through);
                 self.topics.insert(topic.clone(), kept);
                 if config.retention.age.is_some() {
                     self.ageing.insert(topic.clone());
@@ -151,11 +175,12 @@ impl Inner {
                 None
             }
             Record::Message(message) => {
+                self.enter(message.offset, &message.topic);
                 let retention = self.ledger.topic(&message.topic)?.config.retention;
                 let kept = self.topics.get_mut(&message.topic)?;
                 kept.push(Arc::clone(message));
-                let held = kept.held();
                 self.bytes += message.size() as u64;
+                let before = Extent::of(kept);
                 let (ledger, mut settled) = (&self.ledger, None);
                 let trimmed = kept.trim(|kept| {
                     if retention.bytes.is_some_and(|max| kept.bytes() > max) {
@@ -164,11 +189,13 @@ impl Inner {
                     let too_many = retention.count.is_some_and(|max| kept.len() > max);
                     too_many && kept.is_settled(*settled.get_or_insert_with(|| ledger.settled_through(&message.topic)))
                 })?;
-                self.bytes -= held - kept.held();
+                let now = Extent::of(kept);
+                self.shrink(&message.topic, before, now);
                 Some((message.topic.clone(), trimmed))
             }
             Record::Closed { topic, offset, .. } => {
                 self.topics.get_mut(topic)?.closed = Some(*offset);
+                self.enter(*offset, topic);
                 None
             }
             Record::Hidden { topic, offset } => {
@@ -180,6 +207,8 @@ impl Inner {
             Record::Deleted { topic, offset } => {
                 let kept = self.topics.remove(topic)?;
                 self.bytes -= kept.held();
+                self.n_records -= kept.n_records();
+                self.order.trim(topic, kept.trimmed_through, Offset::ZERO);
                 self.ageing.remove(topic);
                 if !kept.hidden {
                     self.deletions.insert(*offset, topic.clone());
@@ -195,12 +224,27 @@ impl Inner {
         }
     }
 
+    /// Notes a record in the log's order.
+    fn enter(&mut self, offset: Offset, topic: &TopicName) {
+        let topics = &self.topics;
+        self.order.forget_dead(self.n_records, |at, name| topics.get(name).is_some_and(|kept| kept.holds(at)));
+        self.order.push(offset, topic);
+        self.n_records += 1;
+    }
+
+    /// Notes that a topic was trimmed.
+    fn shrink(&mut self, topic: &TopicName, before: Extent, now: Extent) {
+        self.bytes -= before.bytes - now.bytes;
+        self.n_records -= before.n_records - now.n_records;
+        self.order.trim(topic, before.trimmed_through, now.trimmed_through);
+    }
+
     /// Trims one topic by age, a bounded piece at a time; tells whether there may be more to do.
     fn trim_by_age(&mut self, topic: &TopicName, now: Timestamp) -> bool {
         let Some(age) = self.ledger.topic(topic).and_then(|t| t.config.retention.age) else { return false };
         let Some(kept) = self.topics.get_mut(topic) else { return false };
         let mut n_left = MAINTAIN_TURN_MAX;
-        let held = kept.held();
+        let before = Extent::of(kept);
         let settled = self.ledger.settled_through(topic);
         let trimmed = kept.trim(|kept| {
             let old = kept.oldest().is_some_and(|message| now.since(message.time) > age) && kept.is_settled(settled);
@@ -208,7 +252,8 @@ impl Inner {
             old && n_left > 0
         });
         if let Some(trimmed) = trimmed {
-            self.bytes -= held - kept.held();
+            let now = Extent::of(kept);
+            self.shrink(topic, before, now);
             if let Some(observer) = &self.observer {
                 observer.trimmed(topic, trimmed);
             }
@@ -234,53 +279,62 @@ impl Inner {
         page
     }
 
-    /// Merges the wanted topics by offset.
+    /// Goes through the log behind an offset, a bounded piece at a time.
     fn scan(&self, request: &ScanRequest) -> ScanPage {
         let mut page = ScanPage { through: request.through, ..ScanPage::default() };
         if request.after >= request.through {
             return page;
         }
-        let mut heads = BinaryHeap::new();
-        let mut wanted = Vec::new();
-        for (name, kept) in self.topics.iter().filter(|(name, kept)| !kept.hidden && (request.wanted)(name)) {
+        for (through, name) in self.order.trimmed_behind(request.after).filter(|(_, name)| (request.wanted)(name)) {
             // A fork inherits where its source has been trimmed, which is no news to a filter.
-            if kept.trimmed_through > request.after.max(kept.created) {
-                page.gaps.push((name.clone(), kept.trimmed_through.min(request.through)));
+            let news = self.topics.get(name).is_some_and(|kept| !kept.hidden && through > kept.created);
+            if news {
+                page.gaps.push((name.clone(), through.min(request.through)));
             }
-            let records = kept.records_after(name, request.after);
-            wanted.push(records.peekable());
         }
         let deletions = self.deletions.range(request.after.next()..=request.through);
-        let deletions = deletions
-            .filter(|(_, topic)| (request.wanted)(topic))
-            .map(|(offset, topic)| Record::Deleted { topic: topic.clone(), offset: *offset });
-        let deletions: Box<dyn Iterator<Item = Record> + '_> = Box::new(deletions);
-        wanted.push(deletions.peekable());
-        for (i, records) in wanted.iter_mut().enumerate() {
-            if let Some(record) = records.peek() {
-                heads.push(std::cmp::Reverse((record.offset(), i)));
+        let mut deletions = deletions.filter(|(_, topic)| (request.wanted)(topic)).peekable();
+        let mut known: HashMap<&TopicName, Option<&Kept>> = HashMap::new();
+        let (mut bytes, mut n_seen) = (0, 0);
+        let mut records =
+            self.order.after(request.after).take_while(|(offset, _)| *offset <= request.through).peekable();
+        loop {
+            let deleted_first = match (deletions.peek(), records.peek()) {
+                (Some((deleted, _)), Some((offset, _))) => *deleted < offset,
+                (Some(_), None) => true,
+                (None, Some(_)) => false,
+                (None, None) => return page,
+            };
+            let record = if deleted_first {
+                deletions.next().map(|(offset, topic)| Record::Deleted { topic: topic.clone(), offset: *offset })
+            } else if let Some((offset, name)) = records.next() {
+                let wanted = || self.topics.get(name).filter(|kept| !kept.hidden && (request.wanted)(name));
+                n_seen += 1;
+                known.entry(name).or_insert_with(wanted).and_then(|kept| kept.record_at(name, offset))
+            } else {
+                None
+            };
+            if let Some(record) = record {
+                if let Record::Message(message) = &record {
+                    bytes += message.payload.len();
+                }
+                let full = page.records.len() >= request.messages || bytes > request.bytes;
+                if full && !page.records.is_empty() {
+                    page.through = Offset(record.offset().0.saturating_sub(1));
+                    return page;
+                }
+                page.records.push(record);
+            }
+            // Others have their turn, however little is wanted.
+            if n_seen >= SCAN_TURN_MAX
+                && let Some((next, _)) = records.peek()
+            {
+                page.through = Offset(next.0.saturating_sub(1)).min(request.through);
+                let deleted = deletions.peek().map(|(offset, _)| Offset(offset.0.saturating_sub(1)));
+                page.through = deleted.map_or(page.through, |deleted| page.through.min(deleted));
+                return page;
             }
         }
-        let mut bytes = 0;
-        while let Some(std::cmp::Reverse((offset, i))) = heads.pop() {
-            if offset > request.through {
-                break;
-            }
-            let Some(record) = wanted[i].next() else { continue };
-            if let Record::Message(message) = &record {
-                bytes += message.payload.len();
-            }
-            let full = page.records.len() >= request.messages || bytes > request.bytes;
-            if full && !page.records.is_empty() {
-                page.through = Offset(offset.0.saturating_sub(1));
-                break;
-            }
-            page.records.push(record);
-            if let Some(next) = wanted[i].peek() {
-                heads.push(std::cmp::Reverse((next.offset(), i)));
-            }
-        }
-        page
     }
 }
 
