@@ -85,7 +85,7 @@ impl Peer for Nats {
             let consumer = json!({"stream_name": "T", "config": {"durable_name": "g", "ack_policy": "explicit",
                 "deliver_policy": "all", "max_ack_pending": 65_536}});
             let say = request("$JS.API.CONSUMER.DURABLE.CREATE.T.g", &inbox, &consumer.to_string());
-            steps.push(Step { say, starts: b"MSG", ends: br#""push_bound":false"# });
+            steps.push(Step { say, starts: b"MSG", ends: br#""num_waiting":0"# });
         }
         let member = PullMember { inbox, in_flight, n_taken: 0 };
         let begin = member.pull(in_flight);
