@@ -239,7 +239,11 @@ impl Registry {
                     feed.push(Entry::Deleted { topic: topic.clone(), offset: *offset });
                 });
             }
-            Record::Producer { .. } | Record::StreamSeq { .. } | Record::Group { .. } | Record::GroupStep { .. } => {}
+            Record::Producer { .. }
+            | Record::StreamSeq { .. }
+            | Record::MessageId { .. }
+            | Record::Group { .. }
+            | Record::GroupStep { .. } => {}
         }
     }
 

@@ -59,6 +59,7 @@ pub(crate) async fn publish(asked: TopicRequest, request: Request) -> Result<Res
         if_absent: asked.dialect.if_absent(asked.gateway.config()),
         producer,
         stream_seq,
+        message_id: None,
         close,
     };
     let published = asked.gateway.hub().publish(publish).await.map_err(|error| asked.dialect.refuse(error))?;

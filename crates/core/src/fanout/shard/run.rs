@@ -445,6 +445,7 @@ fn filter_deliveries(page: ScanPage, from: Position, gaps: Vec<(TopicName, Posit
             Record::Created { .. }
             | Record::Producer { .. }
             | Record::StreamSeq { .. }
+            | Record::MessageId { .. }
             | Record::Group { .. }
             | Record::GroupStep { .. } => {}
         }
