@@ -26,6 +26,8 @@ pub const PRODUCER_SEQ: &str = "producer-seq";
 pub const PRODUCER_EXPECTED_SEQ: &str = "producer-expected-seq";
 /// On a producer gap: the number that came.
 pub const PRODUCER_RECEIVED_SEQ: &str = "producer-received-seq";
+/// What the publisher calls what it publishes, so that a repeat is known.
+pub const MESSAGE_ID: &str = "message-id";
 /// Seconds for which messages are retained.
 pub const QUINTET_RETAIN_AGE: &str = "quintet-retain-age";
 /// How many messages are retained.

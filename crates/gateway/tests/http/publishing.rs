@@ -95,6 +95,66 @@ async fn too_many_producers_are_refused() {
 }
 
 #[tokio::test]
+async fn a_message_id_is_published_once() {
+    let door = Door::open().await;
+    for (topic, headers) in [("/topics/m", &[TEXT][..]), ("/v1/stream/n", &[TEXT])] {
+        door.ask(&format!("PUT {topic}"), headers, "").await.is(201);
+        let send = async |id: &str, body: &str| {
+            let headers = [headers, &[("Message-Id", id)]].concat();
+            door.ask(&format!("POST {topic}"), &headers, body).await
+        };
+        let first = send("a", "1").await.is(200).header("stream-next-offset");
+        send("b", "2").await.is(200);
+        door.ask(&format!("POST {topic}"), headers, "3").await.is(204);
+        assert_eq!(send("a", "1").await.is(204).header("stream-next-offset"), first, "as the first one");
+        let closing = [TEXT, CLOSE, ("Message-Id", "c")];
+        let closed = door.ask(&format!("POST {topic}"), &closing, "4").await.is(200);
+        let again = door.ask(&format!("POST {topic}"), &closing, "4").await.is(204);
+        assert_eq!(again.header("stream-next-offset"), closed.header("stream-next-offset"));
+        assert_eq!(again.header("stream-closed"), "true");
+        assert_eq!(send("a", "1").await.is(204).header("stream-closed"), "true");
+        send("d", "5").await.is_problem(409, "topic-closed");
+        assert_eq!(door.get(&format!("{topic}?offset=-1")).await.text(), "1234");
+    }
+    let long = "x".repeat(129);
+    for bad in ["", "a b", "\u{e4}", &long] {
+        door.ask("POST /topics/x", &[TEXT, ("Message-Id", bad)], "x").await.is_problem(400, "bad-request");
+    }
+    door.ask("POST /topics/x", &[TEXT, ("Message-Id", &long[1..])], "x").await.is(200);
+}
+
+#[tokio::test]
+async fn consumers_see_message_ids() {
+    let door = Door::open().await;
+    door.ask("POST /topics/m", &[TEXT, ("Message-Id", "a")], "x").await.is(200);
+    door.ask("POST /topics/m", &[JSON, ("Message-Id", "b"), ("Quintet-Header-K", "v")], "[1,2]").await.is(200);
+    let own = [TEXT, ("Message-Id", "c"), ("Quintet-Header-Message-Id", "own")];
+    door.ask("POST /topics/m", &own, "x").await.is(200);
+    let envelopes = door.ask("GET /topics/m", &[ENVELOPES], "").await.is(200).json();
+    let headers: Vec<_> = envelopes.as_array().unwrap().iter().map(|envelope| envelope["headers"].clone()).collect();
+    let expected = [
+        serde_json::json!({"message-id": "a"}),
+        serde_json::json!({"k": "v", "message-id": "b/0"}),
+        serde_json::json!({"k": "v", "message-id": "b/1"}),
+        serde_json::json!({"message-id": "own"}),
+    ];
+    assert_eq!(headers, expected);
+}
+
+#[tokio::test]
+async fn no_room_for_message_ids_is_told() {
+    let mut setup = Setup::default();
+    setup.limits.message_id_bytes = 200;
+    let door = Door::with(setup).await;
+    door.ask("POST /topics/m", &[TEXT, ("Message-Id", "a")], "x").await.is(200);
+    let full = door.ask("POST /topics/m", &[TEXT, ("Message-Id", "b")], "x").await;
+    full.is_problem(429, "too-many");
+    full.header("retry-after");
+    door.ask("POST /topics/m", &[TEXT, ("Message-Id", "a")], "x").await.is(204);
+    door.ask("POST /topics/m", &[TEXT], "x").await.is(204);
+}
+
+#[tokio::test]
 async fn sequences_only_rise() {
     let door = Door::open().await;
     let publish = async |seq: &str| door.ask("POST /topics/s", &[TEXT, ("Stream-Seq", seq)], "x").await;

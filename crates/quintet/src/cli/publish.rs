@@ -2,9 +2,10 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
-use quintet_client::publish_subscribe::{Publisher, Summary};
+use quintet_client::publish_subscribe::{PublishOptions, Publisher, Summary};
 use quintet_wire::envelope::Headers;
 use quintet_wire::session::command::Message;
 
@@ -12,6 +13,9 @@ use crate::cli::connect::HubArgs;
 use crate::cli::exit::{Failure, note};
 use crate::cli::input;
 use crate::cli::runtime::end_when_interrupted;
+
+/// How long to wait at least before a message with an id is sent again.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// `quintet pub`
 #[derive(Debug, Args)]
@@ -32,6 +36,9 @@ pub(crate) struct PubArgs {
     /// A header of the messages; can be given several times
     #[arg(long = "header", short = 'H', value_name = "NAME=VALUE", value_parser = input::pair)]
     headers: Vec<(String, String)>,
+    /// What the message is called: if the hub has it already, it is not stored again; for one message, not for lines
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
     #[command(flatten)]
     hub: HubArgs,
 }
@@ -40,7 +47,7 @@ pub(crate) struct PubArgs {
 /// acknowledged again with the same sequence numbers, so that nothing is lost or stored twice.
 pub(crate) async fn run(args: PubArgs) -> Result<(), Failure> {
     end_when_interrupted();
-    let PubArgs { topic, message, file, content_type, json, headers, hub } = args;
+    let PubArgs { topic, message, file, content_type, json, headers, message_id, hub } = args;
     let publishing = Publishing {
         content_type: input::content_type(json, content_type),
         json,
@@ -48,10 +55,17 @@ pub(crate) async fn run(args: PubArgs) -> Result<(), Failure> {
         hub,
         topic,
     };
-    match (message, file) {
-        (Some(message), _) => publishing.one(message.into()).await,
-        (None, Some(path)) => publishing.one(input::file(&path)?).await,
-        (None, None) => publishing.lines().await,
+    let message = match (message, file) {
+        (Some(message), _) => message.into(),
+        (None, Some(path)) => input::file(&path)?,
+        (None, None) if message_id.is_some() => {
+            return Err(Failure::usage("--message-id names one message; give it as an argument or with --file"));
+        }
+        (None, None) => return publishing.lines().await,
+    };
+    match message_id {
+        Some(_) => publishing.named(message, &PublishOptions { message_id }).await,
+        None => publishing.one(message).await,
     }
 }
 
@@ -71,6 +85,29 @@ impl Publishing {
         let publisher = self.publisher().await?;
         publisher.publish(self.message(bytes)).await.map_err(|error| self.hub.failure(&error))?;
         self.finish(publisher).await
+    }
+
+    /// Publishes a message that the hub knows again by its id, so that it can be sent until it is answered.
+    async fn named(&self, bytes: bytes::Bytes, options: &PublishOptions) -> Result<(), Failure> {
+        if self.json {
+            input::check_json(&bytes, "the message")?;
+        }
+        let client = self.hub.reach().await?;
+        let message = self.message(bytes);
+        let published = loop {
+            match client.publish_with(&self.topic, message.clone(), options).await {
+                Ok(published) => break published,
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(%error, "not published yet; it is tried again");
+                    tokio::time::sleep(error.retry_after().unwrap_or_default().max(RETRY_PAUSE)).await;
+                }
+                Err(error) => return Err(self.hub.failure(&error)),
+            }
+        };
+        if published.duplicate {
+            note(&format!("{} had the message already, at {}", self.topic, published.offset));
+        }
+        Ok(())
     }
 
     async fn lines(&self) -> Result<(), Failure> {

@@ -27,7 +27,8 @@ pub struct Subscribed {
 /// Answers `publish`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
-    /// The position of the last message of the batch; for a duplicate, the topic's tail.
+    /// The position of the last message of the batch; for a duplicate, that of the first one if it is known by its
+    /// message id, or else the topic's tail.
     pub offset: Token,
     /// Whether the batch had been stored before.
     pub duplicate: bool,

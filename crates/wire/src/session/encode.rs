@@ -75,6 +75,9 @@ impl Publish {
             json::write_name(out, "producer");
             json::write(out, producer);
         }
+        if let Some(id) = &self.message_id {
+            json::write_member(out, "message_id", id);
+        }
         if !self.create {
             out.extend_from_slice(b",\"create\":false");
         }

@@ -142,8 +142,10 @@ fn commands() -> impl Strategy<Value = Command> {
     prop_oneof![
         (selector, since).prop_map(|(selector, since)| Command::Subscribe(Subscribe { selector, since })),
         any::<u64>().prop_map(|subscription| Command::Unsubscribe { subscription }),
-        (text(), messages(), prop::option::of(producer), any::<bool>()).prop_map(
-            |(topic, messages, producer, create)| Command::Publish(Publish { topic, messages, producer, create })
+        (text(), messages(), prop::option::of(producer), prop::option::of(text()), any::<bool>()).prop_map(
+            |(topic, messages, producer, message_id, create)| {
+                Command::Publish(Publish { topic, messages, producer, message_id, create })
+            }
         ),
         (text(), text(), headers(), body(), prop::option::of(waits()), prop::option::of(text())).prop_map(
             |(service, path, headers, body, wait, key)| {

@@ -34,7 +34,7 @@ async fn try_publish(gateway: &Gateway, access: &Access, asked: Publish) -> Resu
         if_absent: if create { IfAbsent::Create } else { IfAbsent::Refuse },
         producer: asked.producer.map(|step| ProducerStep { id: step.id.into(), epoch: step.epoch, seq: step.seq }),
         stream_seq: None,
-        message_id: None,
+        message_id: asked.message_id.map(Into::into),
         close: false,
     };
     let published = gateway.hub().publish(publish).await?;
