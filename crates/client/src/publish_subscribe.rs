@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::{BufMut, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
-use quintet_wire::session::answer::Published;
+use quintet_wire::session::answer::{Published, Receipt};
 use quintet_wire::session::command::{Message, Selector};
 use quintet_wire::token::{Since, Token};
 use quintet_wire::{content, header};
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::client::{Client, path};
 use crate::error::{Error, ErrorKind};
-use crate::http::value;
+use crate::http::{number, value};
 use crate::limits::{MESSAGE_OVERHEAD_BYTES, QUEUE_MESSAGES_MAX, UNACKNOWLEDGED_BYTES_MAX};
 use crate::pipeline::{Order, Pipeline};
 use crate::push::push;
@@ -71,11 +71,18 @@ impl Client {
             wrapped.put_u8(b']');
             payload = wrapped.freeze();
         }
+        if options.receipts {
+            request = request.header(header::PREFER, "receipts");
+        }
         let response = self.send(request.header(CONTENT_TYPE, content_type).body(payload)).await?;
         let offset = value(response.headers(), header::STREAM_NEXT_OFFSET)?;
         // What has an id is told to be new by the status.
         let duplicate = options.message_id.is_some() && response.status() == StatusCode::NO_CONTENT;
-        Ok(Published { offset, duplicate })
+        let headers = response.headers();
+        let counted = (number(headers, header::QUINTET_READERS), number(headers, header::QUINTET_GROUPS));
+        let receipt =
+            if let (Some(readers), Some(groups)) = counted { Some(Receipt { readers, groups }) } else { None };
+        Ok(Published { offset, duplicate, receipt })
     }
 
     /// Publishes many messages to one topic, fast, and each exactly once.
@@ -99,6 +106,8 @@ pub struct PublishOptions {
     /// What it is called, in 1 to 128 visible ASCII characters: when it comes again, the hub tells where it is stored
     /// and does not store it twice. Readers see it as the header `message-id`.
     pub message_id: Option<String>,
+    /// Whether the hub is to count who is there to see it.
+    pub receipts: bool,
 }
 
 /// Who publishes.
@@ -257,7 +266,7 @@ mod tests {
     }
 
     fn stored(id: &Id, duplicate: bool) -> String {
-        answer::ok(id, &Published { offset: Token { log: 1, offset: 1 }, duplicate })
+        answer::ok(id, &Published { offset: Token { log: 1, offset: 1 }, duplicate, receipt: None })
     }
 
     #[tokio::test]

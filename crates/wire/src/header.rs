@@ -36,6 +36,10 @@ pub const QUINTET_RETAIN_COUNT: &str = "quintet-retain-count";
 pub const QUINTET_RETAIN_BYTES: &str = "quintet-retain-bytes";
 /// `disk` or `memory`.
 pub const QUINTET_DURABILITY: &str = "quintet-durability";
+/// On a receipt: how many readers were there to see a publish.
+pub const QUINTET_READERS: &str = "quintet-readers";
+/// On a receipt: how many consumer groups will hand it out.
+pub const QUINTET_GROUPS: &str = "quintet-groups";
 /// Before the name of a message's own header.
 pub const QUINTET_HEADER_PREFIX: &str = "quintet-header-";
 /// A caller's key under which a request runs once.

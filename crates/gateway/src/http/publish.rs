@@ -21,7 +21,10 @@ use crate::convert::token;
 use crate::error::{Problem, Result};
 use crate::http::dialect::Dialect;
 use crate::http::topics::{TopicRequest, says_closed, set, set_true};
-use crate::http::{body, producer};
+use crate::http::{body, producer, query};
+
+/// The preference (RFC 7240) to be told who was there to see a publish.
+const RECEIPTS: &str = "receipts";
 
 pub(crate) async fn publish(asked: TopicRequest, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
@@ -53,6 +56,7 @@ pub(crate) async fn publish(asked: TopicRequest, request: Request) -> Result<Res
     let stream_seq = text(headers, header::STREAM_SEQ)?;
     let message_id = text(headers, header::MESSAGE_ID)?;
     let is_named = message_id.is_some();
+    let receipts = query::prefers(headers, RECEIPTS);
     // The head lies in the connection's read buffer, which is free for the next request without it.
     drop(parts);
     let publish = Publish {
@@ -62,6 +66,7 @@ pub(crate) async fn publish(asked: TopicRequest, request: Request) -> Result<Res
         producer,
         stream_seq,
         message_id,
+        receipts,
         close,
     };
     let published = asked.gateway.hub().publish(publish).await.map_err(|error| asked.dialect.refuse(error))?;
@@ -81,6 +86,11 @@ fn answer(published: &Published, is_named: bool, without_data: bool) -> Response
     if let Some((epoch, seq)) = published.producer {
         set(headers, header::PRODUCER_EPOCH, epoch);
         set(headers, header::PRODUCER_SEQ, seq);
+    }
+    if let Some(receipt) = published.receipt {
+        set(headers, header::PREFERENCE_APPLIED, RECEIPTS);
+        set(headers, header::QUINTET_READERS, receipt.readers);
+        set(headers, header::QUINTET_GROUPS, receipt.groups);
     }
     response
 }

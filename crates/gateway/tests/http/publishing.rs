@@ -1,6 +1,10 @@
 //! POST: messages, batches, producers, closure.
 
-use crate::harness::{CLOSE, Door, ENVELOPES, JSON, Setup, TEXT};
+use quintet_core::cursor::Since;
+use quintet_core::following::Selection;
+use quintet_core::name::Filter;
+
+use crate::harness::{CLOSE, DEADLINE, Door, ENVELOPES, JSON, Setup, TEXT};
 
 #[tokio::test]
 async fn publishing_creates_under_topics_only() {
@@ -152,6 +156,43 @@ async fn no_room_for_message_ids_is_told() {
     full.header("retry-after");
     door.ask("POST /topics/m", &[TEXT, ("Message-Id", "a")], "x").await.is(204);
     door.ask("POST /topics/m", &[TEXT], "x").await.is(204);
+}
+
+#[tokio::test]
+async fn receipts_tell_who_is_there() {
+    let door = Door::open().await;
+    let asking = [TEXT, ("Prefer", "wait=3, Receipts")];
+    for (topic, status) in [("/topics/r", 204), ("/v1/stream/s", 204)] {
+        door.ask(&format!("PUT {topic}"), &[TEXT], "").await.is(201);
+        let alone = door.ask(&format!("POST {topic}"), &asking, "x").await.is(status);
+        assert_eq!((alone.header("quintet-readers"), alone.header("quintet-groups")), ("0".into(), "0".into()));
+        assert_eq!(alone.header("preference-applied"), "receipts");
+        let by_filter = Selection::Filter(Filter::parse("#").unwrap());
+        let follower = door.hub.subscribe(&by_filter, &Since::Now).await.unwrap();
+        let poll = door.start(&format!("GET {topic}?offset=now&live=sse"), &[], "").await;
+        // A reader is counted once its shard knows it.
+        let told = async {
+            loop {
+                let answer = door.ask(&format!("POST {topic}"), &asking, "x").await.is(status);
+                if answer.header("quintet-readers") == "2" {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, told).await.unwrap();
+        drop((follower, poll));
+    }
+    let named = [asking[0], asking[1], ("Message-Id", "m")];
+    let first = door.ask("POST /topics/r", &named, "x").await.is(200);
+    assert_eq!(first.header("preference-applied"), "receipts");
+    let again = door.ask("POST /topics/r", &named, "x").await.is(204);
+    let unasked = door.ask("POST /topics/r", &[TEXT], "x").await.is(204);
+    for answer in [again, unasked] {
+        assert!(
+            answer.get("preference-applied").is_none() && answer.get("quintet-readers").is_none(),
+            "nobody counted"
+        );
+    }
 }
 
 #[tokio::test]

@@ -57,6 +57,8 @@ async fn a_message_id_is_published_once() {
     assert_eq!(client.ask(publish).await["ok"], json!({"offset":FIRST,"duplicate":true}));
     let bad = client.ask(r#"{"id":3,"publish":{"topic":"a","data":"x","message_id":"a b"}}"#).await;
     assert_eq!(bad["error"]["type"], "/problems/bad-request");
+    let counted = client.ask(r#"{"id":5,"publish":{"topic":"b","data":"x","receipts":true}}"#).await;
+    assert_eq!(counted["ok"]["receipt"], json!({"readers":0,"groups":0}));
     // On the topic's own WebSocket it is the same log, and the same ids.
     let mut raw = server.connect_as("/topics/a", Some("quintet.envelope")).await;
     let again = raw.ask(r#"{"id":4,"publish":{"data":"x","message_id":"m"}}"#).await;

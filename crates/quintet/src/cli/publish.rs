@@ -12,6 +12,7 @@ use quintet_wire::session::command::Message;
 use crate::cli::connect::HubArgs;
 use crate::cli::exit::{Failure, note};
 use crate::cli::input;
+use crate::cli::output::Output;
 use crate::cli::runtime::end_when_interrupted;
 
 /// How long to wait at least before a message with an id is sent again.
@@ -39,6 +40,9 @@ pub(crate) struct PubArgs {
     /// What the message is called: if the hub has it already, it is not stored again; for one message, not for lines
     #[arg(long, value_name = "ID")]
     message_id: Option<String>,
+    /// Print how many readers were there when the message became visible, and how many groups; for one message
+    #[arg(long)]
+    receipts: bool,
     #[command(flatten)]
     hub: HubArgs,
 }
@@ -47,7 +51,7 @@ pub(crate) struct PubArgs {
 /// acknowledged again with the same sequence numbers, so that nothing is lost or stored twice.
 pub(crate) async fn run(args: PubArgs) -> Result<(), Failure> {
     end_when_interrupted();
-    let PubArgs { topic, message, file, content_type, json, headers, message_id, hub } = args;
+    let PubArgs { topic, message, file, content_type, json, headers, message_id, receipts, hub } = args;
     let publishing = Publishing {
         content_type: input::content_type(json, content_type),
         json,
@@ -58,15 +62,16 @@ pub(crate) async fn run(args: PubArgs) -> Result<(), Failure> {
     let message = match (message, file) {
         (Some(message), _) => message.into(),
         (None, Some(path)) => input::file(&path)?,
-        (None, None) if message_id.is_some() => {
-            return Err(Failure::usage("--message-id names one message; give it as an argument or with --file"));
+        (None, None) if message_id.is_some() || receipts => {
+            let detail = "--message-id and --receipts are for one message; give it as an argument or with --file";
+            return Err(Failure::usage(detail));
         }
         (None, None) => return publishing.lines().await,
     };
-    match message_id {
-        Some(_) => publishing.named(message, &PublishOptions { message_id }).await,
-        None => publishing.one(message).await,
+    if message_id.is_some() || receipts {
+        return publishing.with_options(message, &PublishOptions { message_id, receipts }).await;
     }
+    publishing.one(message).await
 }
 
 struct Publishing {
@@ -87,8 +92,8 @@ impl Publishing {
         self.finish(publisher).await
     }
 
-    /// Publishes a message that the hub knows again by its id, so that it can be sent until it is answered.
-    async fn named(&self, bytes: bytes::Bytes, options: &PublishOptions) -> Result<(), Failure> {
+    /// Publishes one message by a request of its own. What the hub knows again by its id is sent until it is answered.
+    async fn with_options(&self, bytes: bytes::Bytes, options: &PublishOptions) -> Result<(), Failure> {
         if self.json {
             input::check_json(&bytes, "the message")?;
         }
@@ -97,7 +102,7 @@ impl Publishing {
         let published = loop {
             match client.publish_with(&self.topic, message.clone(), options).await {
                 Ok(published) => break published,
-                Err(error) if error.is_retryable() => {
+                Err(error) if error.is_retryable() && options.message_id.is_some() => {
                     tracing::warn!(%error, "not published yet; it is tried again");
                     tokio::time::sleep(error.retry_after().unwrap_or_default().max(RETRY_PAUSE)).await;
                 }
@@ -106,6 +111,11 @@ impl Publishing {
         };
         if published.duplicate {
             note(&format!("{} had the message already, at {}", self.topic, published.offset));
+        }
+        if let Some(receipt) = published.receipt {
+            let mut output = Output::new();
+            output.line(format!("readers={} groups={}", receipt.readers, receipt.groups).as_bytes())?;
+            output.flush()?;
         }
         Ok(())
     }

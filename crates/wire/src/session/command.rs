@@ -106,6 +106,8 @@ pub struct Publish {
     pub producer: Option<Producer>,
     /// What the publisher calls these messages, so that a repeat is known.
     pub message_id: Option<String>,
+    /// Whether to count who is there to see it.
+    pub receipts: bool,
     /// Whether the topic is created when it is absent; so it is, unless told otherwise.
     pub create: bool,
 }

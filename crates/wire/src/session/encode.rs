@@ -78,6 +78,9 @@ impl Publish {
         if let Some(id) = &self.message_id {
             json::write_member(out, "message_id", id);
         }
+        if self.receipts {
+            out.extend_from_slice(b",\"receipts\":true");
+        }
         if !self.create {
             out.extend_from_slice(b",\"create\":false");
         }

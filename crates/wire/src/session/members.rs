@@ -59,6 +59,8 @@ pub(crate) struct PublishWire {
     headers: Option<Headers>,
     producer: Option<Producer>,
     message_id: Option<String>,
+    #[serde(default)]
+    receipts: bool,
     #[serde(default = "yes")]
     create: bool,
 }
@@ -85,6 +87,7 @@ impl PublishWire {
             messages,
             producer: self.producer,
             message_id: self.message_id,
+            receipts: self.receipts,
             create: self.create,
         }))
     }

@@ -10,6 +10,7 @@ use crate::hub::topics::{not_found, refuse_reserved};
 use crate::limits;
 use crate::message::{ContentType, Headers, MESSAGE_ID, NewMessage};
 use crate::name::TopicName;
+use crate::receipts::Receipt;
 
 /// What to publish.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct Publish {
     /// [`limits::Limits::message_id_window`] changes nothing. Messages bear it as their header `message-id`, unless
     /// they have one.
     pub message_id: Option<Box<str>>,
+    /// Count who is there to see it.
+    pub receipts: bool,
     /// Close the topic behind these messages.
     pub close: bool,
 }
@@ -36,8 +39,16 @@ pub struct Publish {
 impl Publish {
     /// Publish these messages, creating the topic if need be.
     pub fn new(topic: TopicName, messages: Vec<NewMessage>) -> Self {
-        let if_absent = IfAbsent::Create;
-        Self { topic, messages, if_absent, producer: None, stream_seq: None, message_id: None, close: false }
+        Self {
+            topic,
+            messages,
+            if_absent: IfAbsent::Create,
+            producer: None,
+            stream_seq: None,
+            message_id: None,
+            receipts: false,
+            close: false,
+        }
     }
 }
 
@@ -64,6 +75,8 @@ pub struct Published {
     pub closed: bool,
     /// The producer's epoch and highest sequence number.
     pub producer: Option<(u64, u64)>,
+    /// Who was there to see it, if that was asked for and it is not a duplicate.
+    pub receipt: Option<Receipt>,
 }
 
 impl Hub {
@@ -96,6 +109,7 @@ impl Hub {
                 Some(TopicConfig::open(first.unwrap_or_else(ContentType::octet_stream)))
             }
         };
+        let wanted = publish.receipts.then(|| self.registry.receipts.want(&publish.topic));
         let op = Op::Append(Append {
             topic: publish.topic,
             messages: publish.messages,
@@ -113,12 +127,14 @@ impl Hub {
         let Outcome::Appended(appended) = outcome else {
             return Err(Error::new(Kind::Internal, "the log gave another answer than to an append"));
         };
+        let tail = Position { log, offset: appended.tail };
         Ok(Published {
-            tail: Position { log, offset: appended.tail },
+            tail,
             duplicate: appended.duplicate,
             created: appended.created,
             closed: appended.closed,
             producer: appended.producer,
+            receipt: wanted.filter(|_| !appended.duplicate).and_then(|wanted| wanted.at(tail)),
         })
     }
 
