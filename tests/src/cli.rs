@@ -44,6 +44,24 @@ async fn publishing_an_argument_a_file_and_lines() {
 }
 
 #[tokio::test]
+async fn publishing_with_a_message_id_and_with_receipts() {
+    let hub = Hub::start_in_memory().await;
+    let pay = ["pub", "t", "pay 5", "--message-id", "order-17", "-H", "till=3"];
+    let first = cli::run(&hub, &pay).await;
+    assert_eq!((first.code, first.stderr.as_str()), (Some(0), ""));
+    let again = cli::run(&hub, &pay).await;
+    assert!(again.code == Some(0) && again.stderr.contains("had the message already"), "{again:?}");
+    let (envelopes, _) = hub.http().read("t", "start").await;
+    assert_eq!(envelopes.len(), 1);
+    assert_eq!(envelopes[0]["headers"], json!({"till": "3", "message-id": "order-17"}));
+    let counted = cli::run(&hub, &["pub", "t", "x", "--receipts"]).await;
+    assert_eq!(counted.expect_success(), "readers=0 groups=0\n");
+    refused(&cli::run(&hub, &["pub", "t", "--message-id", "x"]).await, 2, &["--message-id", "--file"]);
+    refused(&cli::run(&hub, &["pub", "t", "--receipts"]).await, 2, &["--receipts", "--file"]);
+    refused(&cli::run(&hub, &["pub", "t", "x", "--message-id", "a b"]).await, 4, &["visible ASCII"]);
+}
+
+#[tokio::test]
 async fn subscribing_prints_lines_or_json() {
     let hub = Hub::start_in_memory().await;
     let cursor = hub.http().publish("t", "one").await;

@@ -91,7 +91,7 @@ pub(crate) fn value<T: std::str::FromStr>(headers: &HeaderMap, name: &str) -> Re
     found.ok_or_else(|| Error::new(ErrorKind::Protocol, format!("the hub's answer lacks a valid `{name}`")))
 }
 
-fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+pub(crate) fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
     text(headers, name)?.parse().ok()
 }
 

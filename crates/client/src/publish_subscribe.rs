@@ -5,7 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{BufMut, BytesMut};
 use http::header::CONTENT_TYPE;
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+use quintet_wire::session::answer::{Published, Receipt};
 use quintet_wire::session::command::{Message, Selector};
 use quintet_wire::token::{Since, Token};
 use quintet_wire::{content, header};
@@ -14,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::client::{Client, path};
 use crate::error::{Error, ErrorKind};
-use crate::http::value;
+use crate::http::{number, value};
 use crate::limits::{MESSAGE_OVERHEAD_BYTES, QUEUE_MESSAGES_MAX, UNACKNOWLEDGED_BYTES_MAX};
 use crate::pipeline::{Order, Pipeline};
 use crate::push::push;
@@ -25,12 +26,34 @@ impl Client {
     /// Publishes one message, and tells its position once it is stored as safely as its topic promises.
     ///
     /// Dropping the future abandons the request: whether the message was stored is then unknown. The same holds
-    /// after an error that is no refusal; where that matters, use a [`publisher`](Client::publisher).
+    /// after an error that is no refusal; where that matters, give it a name with
+    /// [`publish_with`](Client::publish_with) and try again, or use a [`publisher`](Client::publisher).
     ///
     /// # Errors
     /// When there is no answer or the hub refuses.
     pub async fn publish(&self, topic: &str, message: Message) -> Result<Token, Error> {
+        Ok(self.publish_with(topic, message, &PublishOptions::default()).await?.offset)
+    }
+
+    /// The same with options, and with all that the hub says of it.
+    ///
+    /// Dropping the future abandons the request, as with [`publish`](Client::publish). With a message id it can be
+    /// tried again for as long as the hub remembers ids (10 minutes, unless it is set up otherwise), and is stored
+    /// once.
+    ///
+    /// # Errors
+    /// When there is no answer or the hub refuses.
+    pub async fn publish_with(
+        &self,
+        topic: &str,
+        message: Message,
+        options: &PublishOptions,
+    ) -> Result<Published, Error> {
         let mut request = self.at(Method::POST, &path("/topics/", topic)?);
+        if let Some(id) = &options.message_id {
+            let invalid = |error| Error::caused(ErrorKind::Invalid, format!("`{id}` cannot be a message id"), error);
+            request = request.header(header::MESSAGE_ID, HeaderValue::from_str(id).map_err(invalid)?);
+        }
         for (name, value) in &message.headers {
             let invalid = |error| Error::caused(ErrorKind::Invalid, format!("header `{name}` cannot be sent"), error);
             let name = HeaderName::try_from(format!("{}{name}", header::QUINTET_HEADER_PREFIX))
@@ -48,8 +71,18 @@ impl Client {
             wrapped.put_u8(b']');
             payload = wrapped.freeze();
         }
+        if options.receipts {
+            request = request.header(header::PREFER, "receipts");
+        }
         let response = self.send(request.header(CONTENT_TYPE, content_type).body(payload)).await?;
-        value(response.headers(), header::STREAM_NEXT_OFFSET)
+        let offset = value(response.headers(), header::STREAM_NEXT_OFFSET)?;
+        // What has an id is told to be new by the status.
+        let duplicate = options.message_id.is_some() && response.status() == StatusCode::NO_CONTENT;
+        let headers = response.headers();
+        let counted = (number(headers, header::QUINTET_READERS), number(headers, header::QUINTET_GROUPS));
+        let receipt =
+            if let (Some(readers), Some(groups)) = counted { Some(Receipt { readers, groups }) } else { None };
+        Ok(Published { offset, duplicate, receipt })
     }
 
     /// Publishes many messages to one topic, fast, and each exactly once.
@@ -65,6 +98,16 @@ impl Client {
     pub fn subscribe(&self, filter: &str, since: Since) -> Subscription {
         push(self, Selector::Filter(filter.to_owned()), since)
     }
+}
+
+/// How a message is published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublishOptions {
+    /// What it is called, in 1 to 128 visible ASCII characters: when it comes again, the hub tells where it is stored
+    /// and does not store it twice. Readers see it as the header `message-id`.
+    pub message_id: Option<String>,
+    /// Whether the hub is to count who is there to see it.
+    pub receipts: bool,
 }
 
 /// Who publishes.
@@ -203,7 +246,7 @@ mod tests {
     use quintet_wire::payload::Body;
     use quintet_wire::problem::kind::Kind;
     use quintet_wire::problem::object::Problem;
-    use quintet_wire::session::answer::{self, Published};
+    use quintet_wire::session::answer;
     use quintet_wire::session::command::{Command, Id, Publish};
 
     /// Takes publishes until so many messages have come; gives each with its id.
@@ -223,7 +266,7 @@ mod tests {
     }
 
     fn stored(id: &Id, duplicate: bool) -> String {
-        answer::ok(id, &Published { offset: Token { log: 1, offset: 1 }, duplicate })
+        answer::ok(id, &Published { offset: Token { log: 1, offset: 1 }, duplicate, receipt: None })
     }
 
     #[tokio::test]

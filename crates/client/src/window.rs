@@ -63,7 +63,14 @@ impl Window {
         let seq = self.producer.seq;
         let n_messages = messages.len();
         let producer = Some(self.producer.clone());
-        let publish = Command::Publish(Publish { topic: self.topic.clone(), messages, producer, create: true });
+        let publish = Command::Publish(Publish {
+            topic: self.topic.clone(),
+            messages,
+            producer,
+            message_id: None,
+            receipts: false,
+            create: true,
+        });
         self.batches.push_back(Batch { publish, seq, n_messages, id: None, acknowledged: false, _permits: permits });
         self.producer.seq += 1;
         self.n_formed += 1;

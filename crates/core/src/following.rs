@@ -25,6 +25,8 @@ pub struct Start {
     pub(crate) legs: SmallVec<[StartLeg; 1]>,
     /// Told to the follower before anything else.
     pub(crate) notices: Vec<Delivery>,
+    /// Whether it is a group that reads on.
+    pub(crate) is_group: bool,
 }
 
 pub(crate) struct StartLeg {
@@ -45,7 +47,7 @@ impl Start {
         let unborn = topic.log().is_none();
         let place = Place { unborn, ..Place::at(from) };
         let leg = StartLeg { source: topic, place, usage: None };
-        Self { legs: SmallVec::from_iter([leg]), notices: Vec::new() }
+        Self { legs: SmallVec::from_iter([leg]), notices: Vec::new(), is_group: false }
     }
 
     /// The cursor that following begins behind.

@@ -24,5 +24,6 @@ pub mod name;
 pub mod patterns;
 pub mod randomness;
 pub mod reading;
+pub mod receipts;
 mod registry;
 pub mod topic;

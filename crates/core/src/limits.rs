@@ -16,6 +16,10 @@ pub const HEADERS_BYTES_MAX: usize = 16 * 1024;
 pub const PRODUCER_ID_BYTES_MAX: usize = 256;
 /// Bytes of a `Stream-Seq` value.
 pub const STREAM_SEQ_BYTES_MAX: usize = 256;
+/// Bytes of a message id.
+pub const MESSAGE_ID_BYTES_MAX: usize = 128;
+/// What a message id that is remembered counts for besides its length: its place in a map and in a queue.
+pub const MESSAGE_ID_OVERHEAD_BYTES: usize = 160;
 /// Bytes of an idempotency key.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Bytes of all requests that wait or are being served.
@@ -68,6 +72,11 @@ pub struct Limits {
     pub producers_per_topic: usize,
     /// How long an idle producer is remembered. Default 7 days.
     pub producer_idle: Duration,
+    /// How long a message id is remembered. Default 10 min.
+    pub message_id_window: Duration,
+    /// Bytes of the message ids that a log remembers, with 160 bytes for each besides its length; when they are full,
+    /// publishes with an id are refused. Default 64 MiB.
+    pub message_id_bytes: usize,
     /// Longest wait of a long poll. Default 60 s.
     pub wait_max: Duration,
     /// Longest wait for a reply. Default 300 s.
@@ -106,6 +115,8 @@ impl Default for Limits {
             tail_messages: 1_000_000,
             producers_per_topic: 10_000,
             producer_idle: Duration::from_secs(7 * 24 * 3600),
+            message_id_window: Duration::from_secs(600),
+            message_id_bytes: 64 << 20,
             wait_max: Duration::from_secs(60),
             request_wait_max: Duration::from_secs(300),
             request_wait: Duration::from_secs(30),

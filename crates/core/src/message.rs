@@ -39,6 +39,9 @@ impl Message {
 /// What a message without payload and headers counts for.
 pub const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
+/// The header that tells consumers what a message's publisher calls it.
+pub const MESSAGE_ID: &str = "message-id";
+
 /// A message that is to be published.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NewMessage {

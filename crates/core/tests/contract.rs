@@ -10,6 +10,6 @@ use quintet_core::limits::Limits;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_memory_engine_keeps_the_contract() {
-    let new_engine = || -> Arc<dyn Engine> { Arc::new(MemoryEngine::new(LogId(7), Limits::default())) };
+    let new_engine = |limits: Limits| -> Arc<dyn Engine> { Arc::new(MemoryEngine::new(LogId(7), limits)) };
     contract::check(&new_engine).await;
 }

@@ -32,7 +32,7 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PAT
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "Stream-Next-Offset, Stream-Up-To-Date, Stream-Closed, Stream-Cursor, Stream-TTL, Stream-Expires-At, \
      Stream-SSE-Data-Encoding, Producer-Epoch, Producer-Seq, Producer-Expected-Seq, Producer-Received-Seq, ETag, \
-     Location, Preference-Applied, Idempotent-Replayed, Retry-After, *",
+     Location, Preference-Applied, Quintet-Readers, Quintet-Groups, Idempotent-Replayed, Retry-After, *",
 );
 const PREFLIGHT_SECONDS: HeaderValue = HeaderValue::from_static("7200");
 

@@ -133,6 +133,7 @@ impl Topics {
             }
             Record::Producer { .. }
             | Record::StreamSeq { .. }
+            | Record::MessageId { .. }
             | Record::Closed { .. }
             | Record::Group { .. }
             | Record::GroupStep { .. } => {}

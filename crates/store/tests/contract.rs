@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use quintet_core::engine::Engine;
+use quintet_core::limits::Limits;
 use quintet_store::disk::faulty::FaultyDisk;
 use quintet_store::{Store, StoreConfig};
 
@@ -12,15 +13,17 @@ use crate::harness::tiny;
 async fn on_a_real_disk() {
     let folder = tempfile::tempdir().unwrap();
     let n = std::sync::atomic::AtomicU64::new(0);
-    let new = || -> Arc<dyn Engine> {
+    let new = |limits: Limits| -> Arc<dyn Engine> {
         let n = n.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        Store::open(&StoreConfig::new(folder.path().join(n.to_string()))).unwrap()
+        Store::open(&StoreConfig { limits, ..StoreConfig::new(folder.path().join(n.to_string())) }).unwrap()
     };
     quintet_core::engine::contract::check(&new).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_tiny_segments() {
-    let new = || -> Arc<dyn Engine> { Store::open_on(Arc::new(FaultyDisk::new()), &tiny()).unwrap() };
+    let new = |limits: Limits| -> Arc<dyn Engine> {
+        Store::open_on(Arc::new(FaultyDisk::new()), &StoreConfig { limits, ..tiny() }).unwrap()
+    };
     quintet_core::engine::contract::check(&new).await;
 }

@@ -7,5 +7,6 @@ mod faults;
 mod forks;
 mod groups;
 mod harness;
+mod message_ids;
 mod reopen;
 mod space;

@@ -26,6 +26,8 @@ pub const PRODUCER_SEQ: &str = "producer-seq";
 pub const PRODUCER_EXPECTED_SEQ: &str = "producer-expected-seq";
 /// On a producer gap: the number that came.
 pub const PRODUCER_RECEIVED_SEQ: &str = "producer-received-seq";
+/// What the publisher calls what it publishes, so that a repeat is known.
+pub const MESSAGE_ID: &str = "message-id";
 /// Seconds for which messages are retained.
 pub const QUINTET_RETAIN_AGE: &str = "quintet-retain-age";
 /// How many messages are retained.
@@ -34,6 +36,10 @@ pub const QUINTET_RETAIN_COUNT: &str = "quintet-retain-count";
 pub const QUINTET_RETAIN_BYTES: &str = "quintet-retain-bytes";
 /// `disk` or `memory`.
 pub const QUINTET_DURABILITY: &str = "quintet-durability";
+/// On a receipt: how many readers were there to see a publish.
+pub const QUINTET_READERS: &str = "quintet-readers";
+/// On a receipt: how many consumer groups will hand it out.
+pub const QUINTET_GROUPS: &str = "quintet-groups";
 /// Before the name of a message's own header.
 pub const QUINTET_HEADER_PREFIX: &str = "quintet-header-";
 /// A caller's key under which a request runs once.

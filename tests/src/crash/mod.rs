@@ -1,5 +1,6 @@
-//! The real binary killed with SIGKILL in mid-load, again and again: publishers that retry by producer sequence, and
-//! readers of all four kinds that follow by cursor. Every acknowledged message once, in order, for each.
+//! The real binary killed with SIGKILL in mid-load, again and again: publishers that retry by producer sequence and
+//! by message id, and readers of all four kinds that follow by cursor. Every acknowledged message once, in order, for
+//! each.
 //!
 //! 20 kills by default; `QUINTET_CRASHES=1000 cargo test --release -p quintet-tests crash::` for the long run.
 //! SIGKILL leaves the page cache alone, so this proves recovery and not `fsync`: for that see the store's own tests.
@@ -17,7 +18,7 @@ use crate::harness::deadline::{LATER, within};
 use crate::harness::hub::Hub;
 use crate::harness::seed::Chance;
 
-const PUBLISHERS: usize = 3;
+const PUBLISHERS: usize = publisher::NAMES_ITS_BATCHES + 1;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_message_once_and_in_order_for_each_reader() {

@@ -1,4 +1,5 @@
-//! A publisher that repeats every batch, with the same producer sequence, until it is acknowledged.
+//! A publisher that repeats every batch, with the same producer sequence or the same message id, until it is
+//! acknowledged.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,6 +8,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::http::Http;
+
+/// This one gives each batch a message id instead of a number.
+pub(crate) const NAMES_ITS_BATCHES: usize = 3;
 
 /// Publishes `<id> 0`, `<id> 1`, … until it is told to stop; how many were acknowledged.
 pub(crate) async fn run(http: Http, id: usize, stop: Arc<AtomicBool>) -> u64 {
@@ -24,8 +28,12 @@ pub(crate) async fn run(http: Http, id: usize, stop: Arc<AtomicBool>) -> u64 {
 async fn publish(http: &Http, id: usize, seq: u64, body: &str) {
     loop {
         let post = http.post("/topics/crash", "application/json", body.to_owned());
-        let post = post.header("Producer-Id", format!("publisher-{id}"));
-        let post = post.header("Producer-Epoch", "0").header("Producer-Seq", seq.to_string());
+        let post = if id == NAMES_ITS_BATCHES {
+            post.header("Message-Id", format!("batch-{seq}"))
+        } else {
+            let post = post.header("Producer-Id", format!("publisher-{id}"));
+            post.header("Producer-Epoch", "0").header("Producer-Seq", seq.to_string())
+        };
         match post.try_send().await {
             Ok(answer) if answer.status == 200 || answer.status == 204 => return,
             Ok(answer) => assert!(answer.status >= 500, "publisher {id}, sequence {seq}: {}", answer.text()),

@@ -148,6 +148,8 @@ pub struct Append {
     pub producer: Option<ProducerStep>,
     /// Must be greater, byte by byte, than the last one of the topic.
     pub stream_seq: Option<Box<str>>,
+    /// What the publisher calls these messages: if it has come before within the window, nothing is appended.
+    pub message_id: Option<Box<str>>,
     /// Close the topic behind these messages.
     pub close: bool,
 }
@@ -155,7 +157,7 @@ pub struct Append {
 impl Append {
     /// Append to an existing topic, nothing else.
     pub fn new(topic: TopicName, messages: Vec<NewMessage>) -> Self {
-        Self { topic, messages, create: None, producer: None, stream_seq: None, close: false }
+        Self { topic, messages, create: None, producer: None, stream_seq: None, message_id: None, close: false }
     }
 }
 
@@ -210,7 +212,7 @@ pub enum Outcome {
 /// What became of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
-    /// The topic's tail behind it.
+    /// The topic's tail behind it; of a repeated message id, the tail behind the first one.
     pub tail: Offset,
     /// Whether it had been taken before and so changed nothing.
     pub duplicate: bool,
@@ -259,6 +261,19 @@ pub enum Record {
         offset: Offset,
         /// The value.
         value: Box<str>,
+    },
+    /// What the messages before it in the same transaction are called by their publisher.
+    MessageId {
+        /// The topic.
+        topic: TopicName,
+        /// Where.
+        offset: Offset,
+        /// When.
+        time: Timestamp,
+        /// The publisher's id.
+        id: Arc<str>,
+        /// The topic's tail behind the messages.
+        message: Offset,
     },
     /// A topic ends: no more messages.
     Closed {
@@ -314,6 +329,7 @@ impl Record {
             Self::Created { topic, .. }
             | Self::Producer { topic, .. }
             | Self::StreamSeq { topic, .. }
+            | Self::MessageId { topic, .. }
             | Self::Closed { topic, .. }
             | Self::Hidden { topic, .. }
             | Self::Deleted { topic, .. }
@@ -329,6 +345,7 @@ impl Record {
             Self::Created { offset, .. }
             | Self::Producer { offset, .. }
             | Self::StreamSeq { offset, .. }
+            | Self::MessageId { offset, .. }
             | Self::Closed { offset, .. }
             | Self::Hidden { offset, .. }
             | Self::Deleted { offset, .. }

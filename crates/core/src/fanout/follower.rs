@@ -28,6 +28,8 @@ pub(crate) struct Follower {
     pub(crate) id: u64,
     pub(crate) sink: Box<dyn Sink>,
     pub(crate) legs: SmallVec<[Leg; 1]>,
+    /// It reads on for a group, and is no reader itself.
+    pub(crate) is_group: bool,
     /// The sink is full.
     pub(crate) blocked: bool,
     /// The leg that is served first when the sink is ready, so that a busy log does not keep the other one waiting.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::cursor::{LogId, Offset, Position};
 use crate::engine::{ReadRequest, ScanRequest};
@@ -90,24 +90,32 @@ pub(crate) fn next_source_id() -> u64 {
 pub(crate) struct Interest {
     following: AtomicU64,
     dirty: AtomicU64,
-    n_followers: AtomicUsize,
+    n_followers: AtomicU32,
+    /// Those of them that are no groups.
+    n_readers: AtomicU32,
 }
 
 impl Interest {
     pub(crate) fn n_followers(&self) -> usize {
-        self.n_followers.load(Ordering::Relaxed)
+        self.n_followers.load(Ordering::Relaxed) as usize
+    }
+
+    pub(crate) fn n_readers(&self) -> usize {
+        self.n_readers.load(Ordering::Relaxed) as usize
     }
 
     /// A follower was added in a shard. It must read the source after this.
-    pub(crate) fn join(&self, shard: usize) {
+    pub(crate) fn join(&self, shard: usize, is_group: bool) {
         self.n_followers.fetch_add(1, Ordering::Relaxed);
+        self.n_readers.fetch_add(u32::from(!is_group), Ordering::Relaxed);
         // SeqCst pairs with `wake`: either the publisher sees the bit, or the shard's read sees the publish.
         self.following.fetch_or(1 << shard, Ordering::SeqCst);
     }
 
     /// A follower left; `last` tells that it was the shard's last one.
-    pub(crate) fn leave(&self, shard: usize, last: bool) {
+    pub(crate) fn leave(&self, shard: usize, is_group: bool, last: bool) {
         self.n_followers.fetch_sub(1, Ordering::Relaxed);
+        self.n_readers.fetch_sub(u32::from(!is_group), Ordering::Relaxed);
         if last {
             self.following.fetch_and(!(1 << shard), Ordering::SeqCst);
         }

@@ -18,7 +18,9 @@ pub(super) struct HubObserver {
 
 impl HubObserver {
     pub(super) fn new(registry: &Arc<Registry>, groups: &Arc<Directory>, log: LogId) -> Self {
-        Self { topics: LogObserver { registry: Arc::clone(registry), log }, groups: Arc::clone(groups) }
+        let counted = Arc::clone(groups);
+        let n_groups = Box::new(move |topic: &TopicName| counted.n_matching(topic, log));
+        Self { topics: LogObserver { registry: Arc::clone(registry), log, n_groups }, groups: Arc::clone(groups) }
     }
 
     /// Tells of groups that come, change and go. A new one's topic is created just before.

@@ -51,7 +51,7 @@ impl Hub {
     }
 
     fn start_filter(&self, filter: &Filter, since: &Since) -> Result<Start> {
-        let mut start = Start { legs: SmallVec::new(), notices: Vec::new() };
+        let mut start = Start { legs: SmallVec::new(), notices: Vec::new(), is_group: false };
         for log in self.registry.logs() {
             let (feed, usage) = self.registry.filter_feed(log, filter)?;
             let end = self.registry.through(log).unwrap_or_default();
@@ -92,7 +92,7 @@ impl Hub {
         }
         let place = Place { at: from, unborn: false, known_trims };
         let leg = StartLeg { source: feed, place, usage: Some(usage) };
-        Ok(Start { legs: SmallVec::from_iter([leg]), notices: Vec::new() })
+        Ok(Start { legs: SmallVec::from_iter([leg]), notices: Vec::new(), is_group: true })
     }
 
     /// The start of a filter: trims that have happened before are no loss to a reader that begins now.
@@ -132,7 +132,9 @@ impl Hub {
             reading: false,
             _usage: leg.usage,
         });
-        let follower = Follower { id, sink, legs: legs.collect(), blocked: false, turn: 0, owed: None, _usage: usage };
+        let is_group = start.is_group;
+        let follower =
+            Follower { id, sink, legs: legs.collect(), is_group, blocked: false, turn: 0, owed: None, _usage: usage };
         shards.command(id, Command::Add(Box::new(follower)));
         Ok(FollowerHandle { shards: Arc::clone(shards), id })
     }

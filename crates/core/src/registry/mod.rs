@@ -23,6 +23,7 @@ use crate::fanout::source::{Source, wake};
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::name::{Filter, TopicName};
+use crate::receipts::{Receipt, Receipts};
 use crate::registry::log_tail::LogTail;
 use crate::topic::Topic;
 
@@ -34,9 +35,11 @@ const FEEDS_PER_MESSAGE: usize = 4;
 
 /// Everything that is visible.
 ///
-/// Lock order: an engine's own lock, `filters`, `topics`, a log's tail, a topic or feed, a shard's inbox.
+/// Lock order: an engine's own lock, `filters`, that of the receipts, `topics`, a log's tail, a topic or feed, a shard's
+/// inbox.
 pub(crate) struct Registry {
     pub(crate) shards: Arc<Shards>,
+    pub(crate) receipts: Arc<Receipts>,
     limits: Limits,
     clock: Arc<dyn Clock>,
     topics: RwLock<Topics>,
@@ -83,7 +86,7 @@ impl Registry {
             filters: RwLock::default(),
             feed_room: FeedRoom::new(limits.tail_messages.saturating_mul(FEEDS_PER_MESSAGE)),
         });
-        Self { shards, clock, topics: RwLock::default(), logs: logs.collect(), limits }
+        Self { shards, receipts: Arc::default(), clock, topics: RwLock::default(), logs: logs.collect(), limits }
     }
 
     /// The logs there are.
@@ -239,7 +242,11 @@ impl Registry {
                     feed.push(Entry::Deleted { topic: topic.clone(), offset: *offset });
                 });
             }
-            Record::Producer { .. } | Record::StreamSeq { .. } | Record::Group { .. } | Record::GroupStep { .. } => {}
+            Record::Producer { .. }
+            | Record::StreamSeq { .. }
+            | Record::MessageId { .. }
+            | Record::Group { .. }
+            | Record::GroupStep { .. } => {}
         }
     }
 
@@ -303,6 +310,17 @@ impl Topics {
 pub(crate) struct LogObserver {
     pub(crate) registry: Arc<Registry>,
     pub(crate) log: LogId,
+    /// Tells how many groups hand out what is published in a topic of this log.
+    pub(crate) n_groups: Box<dyn Fn(&TopicName) -> usize + Send + Sync>,
+}
+
+impl LogObserver {
+    /// Who is there to see what is published in a topic.
+    fn receipt(&self, filters: &FilterTree<Arc<FilterFeed>>, topic: &TopicName) -> Receipt {
+        let mut readers = self.registry.get(topic).map_or(0, |topic| topic.interest().n_readers());
+        filters.for_each_match(topic, |feed| readers += feed.interest().n_readers());
+        Receipt { readers, groups: (self.n_groups)(topic) }
+    }
 }
 
 impl Observer for LogObserver {
@@ -320,6 +338,11 @@ impl Observer for LogObserver {
         view.newest.fetch_max(through.0, Ordering::AcqRel);
         // A commit of many transactions is shown topic by topic; followers are woken once per run of one topic.
         for run in records.chunk_by(|a, b| a.topic() == b.topic()) {
+            if let Some(last) = run.last() {
+                // Before anybody can see it, so that those count who leave with it.
+                let through = Position { log: view.log, offset: last.offset() };
+                registry.receipts.take(last.topic(), through, || self.receipt(&filters, last.topic()));
+            }
             // Most of what is committed is messages: their topic is looked up once.
             let mut topic = None;
             for record in run {

@@ -21,7 +21,10 @@ use crate::convert::token;
 use crate::error::{Problem, Result};
 use crate::http::dialect::Dialect;
 use crate::http::topics::{TopicRequest, says_closed, set, set_true};
-use crate::http::{body, producer};
+use crate::http::{body, producer, query};
+
+/// The preference (RFC 7240) to be told who was there to see a publish.
+const RECEIPTS: &str = "receipts";
 
 pub(crate) async fn publish(asked: TopicRequest, request: Request) -> Result<Response> {
     let (parts, body) = request.into_parts();
@@ -50,7 +53,10 @@ pub(crate) async fn publish(asked: TopicRequest, request: Request) -> Result<Res
         }
     };
     let without_data = messages.is_empty();
-    let stream_seq = stream_seq(headers)?;
+    let stream_seq = text(headers, header::STREAM_SEQ)?;
+    let message_id = text(headers, header::MESSAGE_ID)?;
+    let is_named = message_id.is_some();
+    let receipts = query::prefers(headers, RECEIPTS);
     // The head lies in the connection's read buffer, which is free for the next request without it.
     drop(parts);
     let publish = Publish {
@@ -59,15 +65,18 @@ pub(crate) async fn publish(asked: TopicRequest, request: Request) -> Result<Res
         if_absent: asked.dialect.if_absent(asked.gateway.config()),
         producer,
         stream_seq,
+        message_id,
+        receipts,
         close,
     };
     let published = asked.gateway.hub().publish(publish).await.map_err(|error| asked.dialect.refuse(error))?;
-    Ok(answer(&published, without_data))
+    Ok(answer(&published, is_named, without_data))
 }
 
-fn answer(published: &Published, without_data: bool) -> Response {
-    // A producer is told by the status whether its data were new (Durable Streams section 5.2.1).
-    let new = published.producer.is_some() && !published.duplicate && !without_data;
+fn answer(published: &Published, is_named: bool, without_data: bool) -> Response {
+    // A producer is told by the status whether its data were new (Durable Streams section 5.2.1), and so is who gave
+    // them an id.
+    let new = (published.producer.is_some() || is_named) && !published.duplicate && !without_data;
     let mut response = if new { StatusCode::OK } else { StatusCode::NO_CONTENT }.into_response();
     let headers = response.headers_mut();
     set(headers, header::STREAM_NEXT_OFFSET, token(published.tail));
@@ -77,6 +86,11 @@ fn answer(published: &Published, without_data: bool) -> Response {
     if let Some((epoch, seq)) = published.producer {
         set(headers, header::PRODUCER_EPOCH, epoch);
         set(headers, header::PRODUCER_SEQ, seq);
+    }
+    if let Some(receipt) = published.receipt {
+        set(headers, header::PREFERENCE_APPLIED, RECEIPTS);
+        set(headers, header::QUINTET_READERS, receipt.readers);
+        set(headers, header::QUINTET_GROUPS, receipt.groups);
     }
     response
 }
@@ -127,11 +141,11 @@ fn required_type(dialect: Dialect, headers: &HeaderMap) -> Result<ContentType> {
     }
 }
 
-fn stream_seq(headers: &HeaderMap) -> Result<Option<Box<str>>> {
-    let Some(value) = headers.get(header::STREAM_SEQ) else { return Ok(None) };
+fn text(headers: &HeaderMap, name: &'static str) -> Result<Option<Box<str>>> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
     match std::str::from_utf8(value.as_bytes()) {
         Ok(text) => Ok(Some(text.into())),
-        Err(_) => Err(Problem::new(Kind::BadHeader, "Stream-Seq is not UTF-8")),
+        Err(_) => Err(Problem::new(Kind::BadHeader, format!("the value of {name} is not UTF-8"))),
     }
 }
 

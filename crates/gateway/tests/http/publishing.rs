@@ -1,6 +1,10 @@
 //! POST: messages, batches, producers, closure.
 
-use crate::harness::{CLOSE, Door, ENVELOPES, JSON, Setup, TEXT};
+use quintet_core::cursor::Since;
+use quintet_core::following::Selection;
+use quintet_core::name::Filter;
+
+use crate::harness::{CLOSE, DEADLINE, Door, ENVELOPES, JSON, Setup, TEXT};
 
 #[tokio::test]
 async fn publishing_creates_under_topics_only() {
@@ -92,6 +96,103 @@ async fn too_many_producers_are_refused() {
     let answer = door.ask("POST /topics/p", &step("b"), "x").await;
     answer.is_problem(429, "too-many");
     answer.header("retry-after");
+}
+
+#[tokio::test]
+async fn a_message_id_is_published_once() {
+    let door = Door::open().await;
+    for (topic, headers) in [("/topics/m", &[TEXT][..]), ("/v1/stream/n", &[TEXT])] {
+        door.ask(&format!("PUT {topic}"), headers, "").await.is(201);
+        let send = async |id: &str, body: &str| {
+            let headers = [headers, &[("Message-Id", id)]].concat();
+            door.ask(&format!("POST {topic}"), &headers, body).await
+        };
+        let first = send("a", "1").await.is(200).header("stream-next-offset");
+        send("b", "2").await.is(200);
+        door.ask(&format!("POST {topic}"), headers, "3").await.is(204);
+        assert_eq!(send("a", "1").await.is(204).header("stream-next-offset"), first, "as the first one");
+        let closing = [TEXT, CLOSE, ("Message-Id", "c")];
+        let closed = door.ask(&format!("POST {topic}"), &closing, "4").await.is(200);
+        let again = door.ask(&format!("POST {topic}"), &closing, "4").await.is(204);
+        assert_eq!(again.header("stream-next-offset"), closed.header("stream-next-offset"));
+        assert_eq!(again.header("stream-closed"), "true");
+        assert_eq!(send("a", "1").await.is(204).header("stream-closed"), "true");
+        send("d", "5").await.is_problem(409, "topic-closed");
+        assert_eq!(door.get(&format!("{topic}?offset=-1")).await.text(), "1234");
+    }
+    let long = "x".repeat(129);
+    for bad in ["", "a b", "\u{e4}", &long] {
+        door.ask("POST /topics/x", &[TEXT, ("Message-Id", bad)], "x").await.is_problem(400, "bad-request");
+    }
+    door.ask("POST /topics/x", &[TEXT, ("Message-Id", &long[1..])], "x").await.is(200);
+}
+
+#[tokio::test]
+async fn consumers_see_message_ids() {
+    let door = Door::open().await;
+    door.ask("POST /topics/m", &[TEXT, ("Message-Id", "a")], "x").await.is(200);
+    door.ask("POST /topics/m", &[JSON, ("Message-Id", "b"), ("Quintet-Header-K", "v")], "[1,2]").await.is(200);
+    let own = [TEXT, ("Message-Id", "c"), ("Quintet-Header-Message-Id", "own")];
+    door.ask("POST /topics/m", &own, "x").await.is(200);
+    let envelopes = door.ask("GET /topics/m", &[ENVELOPES], "").await.is(200).json();
+    let headers: Vec<_> = envelopes.as_array().unwrap().iter().map(|envelope| envelope["headers"].clone()).collect();
+    let expected = [
+        serde_json::json!({"message-id": "a"}),
+        serde_json::json!({"k": "v", "message-id": "b/0"}),
+        serde_json::json!({"k": "v", "message-id": "b/1"}),
+        serde_json::json!({"message-id": "own"}),
+    ];
+    assert_eq!(headers, expected);
+}
+
+#[tokio::test]
+async fn no_room_for_message_ids_is_told() {
+    let mut setup = Setup::default();
+    setup.limits.message_id_bytes = 200;
+    let door = Door::with(setup).await;
+    door.ask("POST /topics/m", &[TEXT, ("Message-Id", "a")], "x").await.is(200);
+    let full = door.ask("POST /topics/m", &[TEXT, ("Message-Id", "b")], "x").await;
+    full.is_problem(429, "too-many");
+    full.header("retry-after");
+    door.ask("POST /topics/m", &[TEXT, ("Message-Id", "a")], "x").await.is(204);
+    door.ask("POST /topics/m", &[TEXT], "x").await.is(204);
+}
+
+#[tokio::test]
+async fn receipts_tell_who_is_there() {
+    let door = Door::open().await;
+    let asking = [TEXT, ("Prefer", "wait=3, Receipts")];
+    for (topic, status) in [("/topics/r", 204), ("/v1/stream/s", 204)] {
+        door.ask(&format!("PUT {topic}"), &[TEXT], "").await.is(201);
+        let alone = door.ask(&format!("POST {topic}"), &asking, "x").await.is(status);
+        assert_eq!((alone.header("quintet-readers"), alone.header("quintet-groups")), ("0".into(), "0".into()));
+        assert_eq!(alone.header("preference-applied"), "receipts");
+        let by_filter = Selection::Filter(Filter::parse("#").unwrap());
+        let follower = door.hub.subscribe(&by_filter, &Since::Now).await.unwrap();
+        let poll = door.start(&format!("GET {topic}?offset=now&live=sse"), &[], "").await;
+        // A reader is counted once its shard knows it.
+        let told = async {
+            loop {
+                let answer = door.ask(&format!("POST {topic}"), &asking, "x").await.is(status);
+                if answer.header("quintet-readers") == "2" {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, told).await.unwrap();
+        drop((follower, poll));
+    }
+    let named = [asking[0], asking[1], ("Message-Id", "m")];
+    let first = door.ask("POST /topics/r", &named, "x").await.is(200);
+    assert_eq!(first.header("preference-applied"), "receipts");
+    let again = door.ask("POST /topics/r", &named, "x").await.is(204);
+    let unasked = door.ask("POST /topics/r", &[TEXT], "x").await.is(204);
+    for answer in [again, unasked] {
+        assert!(
+            answer.get("preference-applied").is_none() && answer.get("quintet-readers").is_none(),
+            "nobody counted"
+        );
+    }
 }
 
 #[tokio::test]

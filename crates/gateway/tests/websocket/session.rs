@@ -47,6 +47,25 @@ async fn a_session_from_hello_to_goodbye() {
 }
 
 #[tokio::test]
+async fn a_message_id_is_published_once() {
+    let server = Server::start().await;
+    let mut client = server.connect("/ws").await;
+    let publish = r#"{"id":1,"publish":{"topic":"a","data":"x","message_id":"m"}}"#;
+    let first = client.ask(publish).await;
+    assert_eq!(first["ok"], json!({"offset":FIRST,"duplicate":false}));
+    client.ask(r#"{"id":2,"publish":{"topic":"a","data":"y"}}"#).await;
+    assert_eq!(client.ask(publish).await["ok"], json!({"offset":FIRST,"duplicate":true}));
+    let bad = client.ask(r#"{"id":3,"publish":{"topic":"a","data":"x","message_id":"a b"}}"#).await;
+    assert_eq!(bad["error"]["type"], "/problems/bad-request");
+    let counted = client.ask(r#"{"id":5,"publish":{"topic":"b","data":"x","receipts":true}}"#).await;
+    assert_eq!(counted["ok"]["receipt"], json!({"readers":0,"groups":0}));
+    // On the topic's own WebSocket it is the same log, and the same ids.
+    let mut raw = server.connect_as("/topics/a", Some("quintet.envelope")).await;
+    let again = raw.ask(r#"{"id":4,"publish":{"data":"x","message_id":"m"}}"#).await;
+    assert_eq!(again["ok"], json!({"offset":FIRST,"duplicate":true}));
+}
+
+#[tokio::test]
 async fn the_answer_comes_before_the_first_delivery() {
     let server = Server::start().await;
     server.publish("a", "application/json", &[b"1", b"2"]).await;

@@ -2,16 +2,21 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
-use quintet_client::publish_subscribe::{Publisher, Summary};
+use quintet_client::publish_subscribe::{PublishOptions, Publisher, Summary};
 use quintet_wire::envelope::Headers;
 use quintet_wire::session::command::Message;
 
 use crate::cli::connect::HubArgs;
 use crate::cli::exit::{Failure, note};
 use crate::cli::input;
+use crate::cli::output::Output;
 use crate::cli::runtime::end_when_interrupted;
+
+/// How long to wait at least before a message with an id is sent again.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// `quintet pub`
 #[derive(Debug, Args)]
@@ -32,6 +37,12 @@ pub(crate) struct PubArgs {
     /// A header of the messages; can be given several times
     #[arg(long = "header", short = 'H', value_name = "NAME=VALUE", value_parser = input::pair)]
     headers: Vec<(String, String)>,
+    /// What the message is called: if the hub has it already, it is not stored again; for one message, not for lines
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
+    /// Print how many readers were there when the message became visible, and how many groups; for one message
+    #[arg(long)]
+    receipts: bool,
     #[command(flatten)]
     hub: HubArgs,
 }
@@ -40,7 +51,7 @@ pub(crate) struct PubArgs {
 /// acknowledged again with the same sequence numbers, so that nothing is lost or stored twice.
 pub(crate) async fn run(args: PubArgs) -> Result<(), Failure> {
     end_when_interrupted();
-    let PubArgs { topic, message, file, content_type, json, headers, hub } = args;
+    let PubArgs { topic, message, file, content_type, json, headers, message_id, receipts, hub } = args;
     let publishing = Publishing {
         content_type: input::content_type(json, content_type),
         json,
@@ -48,11 +59,19 @@ pub(crate) async fn run(args: PubArgs) -> Result<(), Failure> {
         hub,
         topic,
     };
-    match (message, file) {
-        (Some(message), _) => publishing.one(message.into()).await,
-        (None, Some(path)) => publishing.one(input::file(&path)?).await,
-        (None, None) => publishing.lines().await,
+    let message = match (message, file) {
+        (Some(message), _) => message.into(),
+        (None, Some(path)) => input::file(&path)?,
+        (None, None) if message_id.is_some() || receipts => {
+            let detail = "--message-id and --receipts are for one message; give it as an argument or with --file";
+            return Err(Failure::usage(detail));
+        }
+        (None, None) => return publishing.lines().await,
+    };
+    if message_id.is_some() || receipts {
+        return publishing.with_options(message, &PublishOptions { message_id, receipts }).await;
     }
+    publishing.one(message).await
 }
 
 struct Publishing {
@@ -71,6 +90,34 @@ impl Publishing {
         let publisher = self.publisher().await?;
         publisher.publish(self.message(bytes)).await.map_err(|error| self.hub.failure(&error))?;
         self.finish(publisher).await
+    }
+
+    /// Publishes one message by a request of its own. What the hub knows again by its id is sent until it is answered.
+    async fn with_options(&self, bytes: bytes::Bytes, options: &PublishOptions) -> Result<(), Failure> {
+        if self.json {
+            input::check_json(&bytes, "the message")?;
+        }
+        let client = self.hub.reach().await?;
+        let message = self.message(bytes);
+        let published = loop {
+            match client.publish_with(&self.topic, message.clone(), options).await {
+                Ok(published) => break published,
+                Err(error) if error.is_retryable() && options.message_id.is_some() => {
+                    tracing::warn!(%error, "not published yet; it is tried again");
+                    tokio::time::sleep(error.retry_after().unwrap_or_default().max(RETRY_PAUSE)).await;
+                }
+                Err(error) => return Err(self.hub.failure(&error)),
+            }
+        };
+        if published.duplicate {
+            note(&format!("{} had the message already, at {}", self.topic, published.offset));
+        }
+        if let Some(receipt) = published.receipt {
+            let mut output = Output::new();
+            output.line(format!("readers={} groups={}", receipt.readers, receipt.groups).as_bytes())?;
+            output.flush()?;
+        }
+        Ok(())
     }
 
     async fn lines(&self) -> Result<(), Failure> {

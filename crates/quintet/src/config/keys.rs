@@ -85,6 +85,8 @@ keys! {
     "limits.tail_messages" Count limits.tail_messages, "The newest messages kept in memory, of each log.";
     "limits.producers_per_topic" Count limits.producers_per_topic, "Producers remembered for a topic.";
     "limits.producer_idle" Time limits.producer_idle, "How long an idle producer is remembered.";
+    "limits.message_id_window" Time limits.message_id_window, "How long a publish with a `Message-Id` is remembered, so that a repeat is known.";
+    "limits.message_id_bytes" Size limits.message_id_bytes, "Ids remembered, of each log: their length, and 160 bytes for each; beyond, publishes with a `Message-Id` are refused.";
     "limits.wait_max" Time limits.wait_max, "Longest wait of a long poll.";
     "limits.request_wait" Time limits.request_wait, "How long a reply is awaited if nothing else is asked for.";
     "limits.request_wait_max" Time limits.request_wait_max, "Longest wait for a reply.";

@@ -82,6 +82,13 @@ impl Captured {
             put_varint(&mut out, producer.seq);
             put_varint(&mut out, producer.time.0);
         }
+        put_varint(&mut out, self.ledger.message_ids.len() as u64);
+        for known in &self.ledger.message_ids {
+            put_varint(&mut out, known.topic.0);
+            put_str(&mut out, &known.id);
+            put_varint(&mut out, known.message.0);
+            put_varint(&mut out, known.time.0);
+        }
         let checksum = crc32c::crc32c_append(head.salt, &out);
         out.extend_from_slice(&checksum.to_le_bytes());
         out

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use quintet_core::clock::Timestamp;
 use quintet_core::cursor::Offset;
-use quintet_core::engine::ledger::{ClosedBy, ProducerState, Snapshot, TopicLedger};
+use quintet_core::engine::ledger::{ClosedBy, ProducerState, RememberedId, Snapshot, TopicLedger};
 use quintet_core::name::TopicName;
 
 use crate::checkpoint::content::{Captured, Kept, MAGIC};
@@ -48,6 +48,11 @@ pub(crate) fn decode(bytes: &[u8], head: StoreHead) -> Option<Captured> {
         let id = reader.str()?.into();
         let state = ProducerState { epoch: reader.varint()?, seq: reader.varint()?, time: Timestamp(reader.varint()?) };
         ledger.producers.push((name, id, state));
+    }
+    for _ in 0..reader.varint()? {
+        let (topic, id) = (Offset(reader.varint()?), reader.str()?.into());
+        let (message, time) = (Offset(reader.varint()?), Timestamp(reader.varint()?));
+        ledger.message_ids.push(RememberedId { topic, id, message, time });
     }
     Some(Captured { committed, ledger, kept, log_bytes: 0 })
 }

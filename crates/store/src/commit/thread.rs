@@ -139,6 +139,7 @@ impl CommitThread {
                     Record::Created { .. }
                     | Record::Producer { .. }
                     | Record::StreamSeq { .. }
+                    | Record::MessageId { .. }
                     | Record::Group { .. }
                     | Record::GroupStep { .. } => continue,
                 };

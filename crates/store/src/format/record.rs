@@ -29,6 +29,7 @@ pub(crate) enum RecordKind {
     Closed,
     Deleted,
     Hidden,
+    MessageId,
     Group,
     GroupStep,
 }
@@ -43,6 +44,7 @@ impl RecordKind {
             Self::Closed => 5,
             Self::Deleted => 6,
             Self::Hidden => 7,
+            Self::MessageId => 8,
             Self::Group => 9,
             Self::GroupStep => 10,
         }
@@ -57,6 +59,7 @@ impl RecordKind {
             5 => Self::Closed,
             6 => Self::Deleted,
             7 => Self::Hidden,
+            8 => Self::MessageId,
             9 => Self::Group,
             10 => Self::GroupStep,
             _ => return None,
@@ -103,6 +106,10 @@ pub(crate) fn put_record(out: &mut Vec<u8>, salt: u32, record: &Record, topic: T
             out.push(u8::from(topic.hidden));
         }
         Record::Hidden { topic: name, .. } => put_str(out, name.as_str()),
+        Record::MessageId { id, message, .. } => {
+            put_str(out, id);
+            put_varint(out, message.0);
+        }
         Record::Group { config, start, .. } => {
             put_varint(out, start.0);
             put_group_config(out, config);
@@ -143,6 +150,7 @@ fn kind_of(record: &Record) -> RecordKind {
         Record::Closed { .. } => RecordKind::Closed,
         Record::Deleted { .. } => RecordKind::Deleted,
         Record::Hidden { .. } => RecordKind::Hidden,
+        Record::MessageId { .. } => RecordKind::MessageId,
         Record::Group { .. } => RecordKind::Group,
         Record::GroupStep { .. } => RecordKind::GroupStep,
     }
@@ -232,6 +240,7 @@ impl<'a> RawRecord<'a> {
             | RecordKind::Producer
             | RecordKind::StreamSeq
             | RecordKind::Closed
+            | RecordKind::MessageId
             | RecordKind::Group
             | RecordKind::GroupStep => None,
         }
@@ -265,6 +274,9 @@ impl<'a> RawRecord<'a> {
             }
             RecordKind::Deleted => Record::Deleted { topic, offset },
             RecordKind::Hidden => Record::Hidden { topic, offset },
+            RecordKind::MessageId => {
+                Record::MessageId { topic, offset, time, id: rest.str()?.into(), message: Offset(rest.varint()?) }
+            }
             RecordKind::Group => {
                 let start = Offset(rest.varint()?);
                 Record::Group { topic, offset, config: Arc::new(get_group_config(&mut rest)?), start }
@@ -366,6 +378,8 @@ mod tests {
         check(&Record::Closed { topic: topic.clone(), offset, by: None }, 9);
         check(&Record::Closed { topic: topic.clone(), offset, by: Some(step) }, 9);
         check(&Record::Hidden { topic: topic.clone(), offset }, 9);
+        let message = Offset(299);
+        check(&Record::MessageId { topic: topic.clone(), offset, time, id: "x".into(), message }, 9);
         check(&Record::Deleted { topic, offset }, 9);
     }
 
@@ -397,7 +411,7 @@ mod tests {
             // With a right checksum, so that what is behind it is looked at.
             let length = (bytes.len() - 8) as u32;
             bytes[4..8].copy_from_slice(&length.to_le_bytes());
-            bytes[8] %= 8;
+            bytes[8] %= 11;
             let checksum = crc32c::crc32c_append(5, &bytes[4..]);
             bytes[..4].copy_from_slice(&checksum.to_le_bytes());
             if let Some(raw) = RawRecord::parse(&bytes, 5) {

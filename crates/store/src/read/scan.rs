@@ -221,6 +221,7 @@ impl Scanning<'_> {
             Record::Created { .. }
             | Record::Producer { .. }
             | Record::StreamSeq { .. }
+            | Record::MessageId { .. }
             | Record::Group { .. }
             | Record::GroupStep { .. }
             | Record::Closed { .. }

@@ -67,6 +67,7 @@ impl Replay {
             RecordKind::Message
             | RecordKind::Producer
             | RecordKind::StreamSeq
+            | RecordKind::MessageId
             | RecordKind::Closed
             | RecordKind::Group
             | RecordKind::GroupStep => {

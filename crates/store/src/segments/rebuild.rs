@@ -18,6 +18,7 @@ pub(crate) fn index_entry(record: &RawRecord<'_>, position: u32) -> Option<(u64,
         RecordKind::Created
         | RecordKind::Producer
         | RecordKind::StreamSeq
+        | RecordKind::MessageId
         | RecordKind::Group
         | RecordKind::GroupStep => None,
     }

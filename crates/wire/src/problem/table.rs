@@ -119,7 +119,7 @@ pub(crate) const TABLE: &[Row] = &[
          or use fewer."),
     row(Kind::Internal, "internal", 500, RETRY, "something in the hub failed",
         "This is a fault of the hub; its log says more. The request may or may not have had an effect: repeat it only \
-         if it is safe to (a publish with a producer sequence, a request with an `Idempotency-Key`)."),
+         if it is safe to (a publish with a producer sequence or a `Message-Id`, a request with an `Idempotency-Key`)."),
     row(Kind::NotImplemented, "not-implemented", 501, FINAL, "not implemented",
         "This part of the protocol is not available in this version of the hub."),
     row(Kind::ResponderLost, "responder-lost", 502, RETRY, "the responder was lost",

@@ -27,10 +27,23 @@ pub struct Subscribed {
 /// Answers `publish`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
-    /// The position of the last message of the batch; for a duplicate, the topic's tail.
+    /// The position of the last message of the batch; for a duplicate, that of the first one if it is known by its
+    /// message id, or else the topic's tail.
     pub offset: Token,
     /// Whether the batch had been stored before.
     pub duplicate: bool,
+    /// Who was there to see it, if that was asked for and it is not a duplicate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Receipt>,
+}
+
+/// Who was there to see a publish at the moment when it became visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Readers that waited for the topic or were pushed to.
+    pub readers: u64,
+    /// Consumer groups that will hand it out.
+    pub groups: u64,
 }
 
 /// Answers `respond`.

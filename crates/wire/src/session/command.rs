@@ -104,6 +104,10 @@ pub struct Publish {
     pub messages: Vec<Message>,
     /// For publishing exactly once.
     pub producer: Option<Producer>,
+    /// What the publisher calls these messages, so that a repeat is known.
+    pub message_id: Option<String>,
+    /// Whether to count who is there to see it.
+    pub receipts: bool,
     /// Whether the topic is created when it is absent; so it is, unless told otherwise.
     pub create: bool,
 }

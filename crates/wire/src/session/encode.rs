@@ -75,6 +75,12 @@ impl Publish {
             json::write_name(out, "producer");
             json::write(out, producer);
         }
+        if let Some(id) = &self.message_id {
+            json::write_member(out, "message_id", id);
+        }
+        if self.receipts {
+            out.extend_from_slice(b",\"receipts\":true");
+        }
         if !self.create {
             out.extend_from_slice(b",\"create\":false");
         }

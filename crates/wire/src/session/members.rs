@@ -58,6 +58,9 @@ pub(crate) struct PublishWire {
     encoding: Option<Encoding>,
     headers: Option<Headers>,
     producer: Option<Producer>,
+    message_id: Option<String>,
+    #[serde(default)]
+    receipts: bool,
     #[serde(default = "yes")]
     create: bool,
 }
@@ -79,7 +82,14 @@ impl PublishWire {
                 vec![Message { headers: self.headers.unwrap_or_default(), body }]
             }
         };
-        Ok(Command::Publish(Publish { topic: self.topic, messages, producer: self.producer, create: self.create }))
+        Ok(Command::Publish(Publish {
+            topic: self.topic,
+            messages,
+            producer: self.producer,
+            message_id: self.message_id,
+            receipts: self.receipts,
+            create: self.create,
+        }))
     }
 }
 

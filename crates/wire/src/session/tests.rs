@@ -75,12 +75,15 @@ fn refusals_say_what_is_wrong_and_to_whom() {
 
 #[test]
 fn answers_come_back() {
-    let published = answer::Published { offset: Token { log: 1, offset: 9 }, duplicate: false };
+    let published = answer::Published { offset: Token { log: 1, offset: 9 }, duplicate: false, receipt: None };
     let frame = answer::ok(&Id::Text("a".into()), &published);
     assert_eq!(frame, r#"{"id":"a","ok":{"offset":"00000001_0000000000000009","duplicate":false}}"#);
     let Ok(hub::Frame::Answer { id, result: Ok(ok) }) = hub::Frame::parse(&frame) else { panic!("{frame}") };
     assert_eq!(id, Some(Id::Text("a".into())));
     assert_eq!(serde_json::from_str::<answer::Published>(ok.get()).unwrap(), published);
+    let receipt = Some(answer::Receipt { readers: 3, groups: 0 });
+    let frame = answer::ok(&Id::from(1), &answer::Published { receipt, ..published });
+    assert!(frame.ends_with(r#""duplicate":false,"receipt":{"readers":3,"groups":0}}}"#), "{frame}");
 
     let problem = Problem::new(Kind::TopicClosed, "use another");
     let frame = answer::error(None, &problem);
@@ -142,8 +145,10 @@ fn commands() -> impl Strategy<Value = Command> {
     prop_oneof![
         (selector, since).prop_map(|(selector, since)| Command::Subscribe(Subscribe { selector, since })),
         any::<u64>().prop_map(|subscription| Command::Unsubscribe { subscription }),
-        (text(), messages(), prop::option::of(producer), any::<bool>()).prop_map(
-            |(topic, messages, producer, create)| Command::Publish(Publish { topic, messages, producer, create })
+        (text(), messages(), prop::option::of(producer), prop::option::of(text()), any::<(bool, bool)>()).prop_map(
+            |(topic, messages, producer, message_id, (receipts, create))| {
+                Command::Publish(Publish { topic, messages, producer, message_id, receipts, create })
+            }
         ),
         (text(), text(), headers(), body(), prop::option::of(waits()), prop::option::of(text())).prop_map(
             |(service, path, headers, body, wait, key)| {

@@ -1,9 +1,11 @@
-//! The suite that every engine passes. An engine's own tests call [`check`] with a way to make a new, empty engine.
+//! The suite that every engine passes. An engine's own tests call [`check`] with a way to make a new, empty engine with
+//! given limits.
 //!
 //! It asks for behaviour only; what a crash may take is the business of a durable engine's own tests.
 
 mod forks;
 mod groups;
+mod message_ids;
 mod reading;
 mod retention;
 mod suite;
@@ -13,10 +15,11 @@ use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::engine::contract::suite::Suite;
+use crate::limits::Limits;
 
 /// Runs the whole suite.
-pub async fn check(new_engine: &(dyn Fn() -> Arc<dyn Engine> + Sync)) {
-    let suite = || Suite::new(new_engine());
+pub async fn check(new_engine: &(dyn Fn(Limits) -> Arc<dyn Engine> + Sync)) {
+    let suite = || Suite::new(new_engine(Limits::default()));
     writing::appends_are_read_back_in_order(suite()).await;
     writing::a_transaction_is_all_or_nothing(suite()).await;
     reading::reads_are_bounded_and_resumable(suite()).await;
@@ -26,6 +29,13 @@ pub async fn check(new_engine: &(dyn Fn() -> Arc<dyn Engine> + Sync)) {
     writing::producers_are_exactly_once(suite()).await;
     writing::stream_seq_only_rises(suite()).await;
     writing::a_deleted_topic_starts_anew(suite()).await;
+    message_ids::a_repeat_is_answered_with_the_first_one(suite()).await;
+    message_ids::an_id_is_forgotten_after_its_window(suite()).await;
+    message_ids::ids_go_with_their_topic(suite()).await;
+    message_ids::a_refused_publish_leaves_no_id(suite()).await;
+    message_ids::ids_and_closure(suite()).await;
+    message_ids::ids_and_producers(suite()).await;
+    message_ids::no_room_is_no_shorter_window(Suite::new(new_engine(message_ids::small_limits()))).await;
     retention::retention_by_count_and_bytes(suite()).await;
     retention::retention_by_age(suite()).await;
     reading::a_scan_merges_topics_in_log_order(suite()).await;

@@ -1,5 +1,5 @@
 //! The rules of appending: closure, content type, producers and `Stream-Seq`, in the order that Durable Streams
-//! section 5.2 recommends.
+//! section 5.2 recommends, with message ids behind producers.
 
 use std::sync::Arc;
 
@@ -18,10 +18,19 @@ enum Step {
     Duplicate { epoch: u64, seq: u64 },
 }
 
+/// What an append that is not refused turns out to be.
+enum Verdict {
+    New,
+    /// It was taken before.
+    Duplicate(Appended),
+    /// The same, by its message id: its producer's step is new, and is noted so that the producer can go on.
+    Repeat(Appended, Option<ProducerStep>),
+}
+
 impl Ledger {
     pub(super) fn stage_append(
         &mut self,
-        append: Append,
+        mut append: Append,
         now: Timestamp,
         records: &mut Vec<Record>,
     ) -> Result<Outcome> {
@@ -33,8 +42,17 @@ impl Ledger {
             let Some(config) = &append.create else { return Err(topic_not_found(&append.topic)) };
             self.create_topic(&append.topic, Arc::new(config.clone()), now, records)?;
         }
-        if let Some(duplicate) = self.check_append(&append, now)? {
-            return Ok(Outcome::Appended(duplicate));
+        let message_id: Option<Arc<str>> = append.message_id.take().map(Into::into);
+        match self.check_append(&append, message_id.as_ref(), now)? {
+            Verdict::New => {}
+            Verdict::Duplicate(duplicate) => return Ok(Outcome::Appended(duplicate)),
+            Verdict::Repeat(duplicate, step) => {
+                if let Some(step) = step {
+                    let offset = self.next_offset();
+                    self.record(Record::Producer { topic: append.topic, offset, time: now, step }, records);
+                }
+                return Ok(Outcome::Appended(duplicate));
+            }
         }
         self.append_messages(&append.topic, append.messages, now, records);
         let topic = &append.topic;
@@ -46,6 +64,11 @@ impl Ledger {
             let offset = self.next_offset();
             self.record(Record::Producer { topic: topic.clone(), offset, time: now, step }, records);
         }
+        if let Some(id) = message_id {
+            let message = self.topics.get(topic).map_or(Offset::ZERO, TopicLedger::tail);
+            let offset = self.next_offset();
+            self.record(Record::MessageId { topic: topic.clone(), offset, time: now, id, message }, records);
+        }
         let producer = append.producer.as_ref().map(|step| (step.epoch, step.seq));
         if append.close {
             self.close_topic(topic, append.producer, records);
@@ -55,17 +78,24 @@ impl Ledger {
     }
 
     /// Refuses what may not be appended; answers what had been appended before.
-    fn check_append(&self, append: &Append, now: Timestamp) -> Result<Option<Appended>> {
+    fn check_append(&self, append: &Append, message_id: Option<&Arc<str>>, now: Timestamp) -> Result<Verdict> {
         let Some(topic) = self.topics.get(&append.topic) else { return Err(topic_not_found(&append.topic)) };
         if topic.hidden {
             return Err(topic_gone(&append.topic));
         }
-        let duplicate =
-            |closed, producer| Some(Appended { tail: topic.tail(), duplicate: true, created: false, closed, producer });
+        let known = message_id.and_then(|id| self.known_message_id(topic.created, id, now));
+        let tail = known.unwrap_or(topic.tail());
+        let duplicate = |closed, producer| Appended { tail, duplicate: true, created: false, closed, producer };
         if let Some(closed) = &topic.closed {
             return match (&append.producer, &closed.by) {
-                (Some(step), Some(by)) if step == by => Ok(duplicate(true, Some((by.epoch, by.seq)))),
-                (None, _) if append.close && append.messages.is_empty() => Ok(duplicate(true, None)),
+                (Some(step), Some(by)) if step == by => {
+                    Ok(Verdict::Duplicate(duplicate(true, Some((by.epoch, by.seq)))))
+                }
+                (None, _) if append.close && append.messages.is_empty() => {
+                    Ok(Verdict::Duplicate(duplicate(true, None)))
+                }
+                // It was taken while the topic was open, or closed it.
+                _ if known.is_some() => Ok(Verdict::Duplicate(duplicate(true, None))),
                 _ => Err(topic_closed(&append.topic)),
             };
         }
@@ -86,7 +116,11 @@ impl Ledger {
         if let Some(step) = &append.producer
             && let Step::Duplicate { epoch, seq } = self.check_producer(topic, step, now)?
         {
-            return Ok(duplicate(false, Some((epoch, seq))));
+            return Ok(Verdict::Duplicate(duplicate(false, Some((epoch, seq)))));
+        }
+        if known.is_some() {
+            let step = append.producer.clone();
+            return Ok(Verdict::Repeat(duplicate(false, step.as_ref().map(|step| (step.epoch, step.seq))), step));
         }
         if let (Some(seq), Some(last)) = (&append.stream_seq, &topic.stream_seq)
             && seq.as_bytes() <= last.as_bytes()
@@ -96,7 +130,10 @@ impl Ledger {
                 format!("Stream-Seq {seq:?} is not above the topic's last one, {last:?}"),
             ));
         }
-        Ok(None)
+        if let Some(id) = message_id {
+            self.check_message_id_room(id)?;
+        }
+        Ok(Verdict::New)
     }
 
     fn check_producer(&self, topic: &TopicLedger, step: &ProducerStep, now: Timestamp) -> Result<Step> {

@@ -7,9 +7,11 @@
 
 mod append;
 mod groups;
+mod message_ids;
 mod state;
 
 pub(crate) use self::groups::{group_deleted, group_not_found};
+pub use self::message_ids::RememberedId;
 pub use self::state::{ClosedBy, ProducerState, Snapshot, TopicLedger};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -48,6 +50,7 @@ pub struct Ledger {
     tombstones_by_offset: BTreeMap<Offset, TopicName>,
     /// Tombstones at or below this are forgotten: a name without one counts as deleted here.
     tombstone_floor: Offset,
+    message_ids: message_ids::MessageIds,
     /// The last offset that was given out. It never goes back: what was not written becomes a hole.
     last: Offset,
     journal: Vec<state::Undo>,
@@ -64,6 +67,7 @@ impl Ledger {
             tombstones: HashMap::new(),
             tombstones_by_offset: BTreeMap::new(),
             tombstone_floor: Offset::ZERO,
+            message_ids: message_ids::MessageIds::default(),
             last: Offset::ZERO,
             journal: Vec::new(),
         }
@@ -92,6 +96,7 @@ impl Ledger {
     /// Checks a transaction and folds it in; refused as a whole if any of its operations is.
     pub fn stage(&mut self, transaction: Transaction, now: Timestamp) -> Result<Staged> {
         let mark = self.journal.len();
+        self.forget_message_ids(now);
         let mut staged = Staged { records: Vec::new(), outcomes: Vec::new() };
         for op in transaction.ops {
             let outcome = match op {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::cursor::Offset;
 use crate::engine::ledger::groups::GroupUndo;
+use crate::engine::ledger::message_ids::{Remembered, RememberedId};
 use crate::engine::ledger::{Ledger, TOMBSTONES_MAX};
 use crate::engine::transaction::{ProducerStep, Record, TopicConfig};
 use crate::group::GroupState;
@@ -115,6 +116,8 @@ pub struct Snapshot {
     pub topics: Vec<(TopicName, TopicLedger)>,
     /// Producers by topic.
     pub producers: Vec<(TopicName, Box<str>, ProducerState)>,
+    /// Publishes that are remembered by their ids, the oldest first.
+    pub message_ids: Vec<RememberedId>,
 }
 
 /// How to take back one change.
@@ -129,6 +132,7 @@ pub(super) enum Undo {
     Producer(TopicName, Box<str>, Option<ProducerState>),
     Tombstone(TopicName, Option<Offset>),
     Group(TopicName, GroupUndo),
+    MessageId(Remembered),
 }
 
 impl Ledger {
@@ -145,6 +149,7 @@ impl Ledger {
             tombstones: self.tombstones.iter().map(|(name, at)| (name.clone(), *at)).collect(),
             topics: topics.collect(),
             producers: producers.collect(),
+            message_ids: self.remembered_ids(),
         }
     }
 
@@ -165,6 +170,7 @@ impl Ledger {
                 topic.producers.get_or_insert_default().insert(id, state);
             }
         }
+        ledger.restore_message_ids(snapshot.message_ids);
         ledger
     }
 
@@ -191,6 +197,7 @@ impl Ledger {
                     self.count_forks(&source, |n| n.saturating_sub(1));
                 }
             }
+            Record::MessageId { topic, time, id, message, .. } => self.apply_message_id(topic, id, *message, *time),
             Record::Message(_)
             | Record::StreamSeq { .. }
             | Record::Producer { .. }
@@ -245,7 +252,11 @@ impl Ledger {
                 let state = ProducerState { epoch: step.epoch, seq: step.seq, time: *time };
                 Undo::Producer(name, step.id.clone(), producers.insert(step.id.clone(), state))
             }
-            Record::Created { .. } | Record::Deleted { .. } | Record::Group { .. } | Record::GroupStep { .. } => return,
+            Record::Created { .. }
+            | Record::Deleted { .. }
+            | Record::MessageId { .. }
+            | Record::Group { .. }
+            | Record::GroupStep { .. } => return,
         };
         self.journal.push(undo);
     }
@@ -258,6 +269,7 @@ impl Ledger {
                 }
                 Some(Undo::Tombstone(name, before)) => self.put_tombstone(&name, before),
                 Some(Undo::Group(name, undo)) => self.undo_group(&name, undo),
+                Some(Undo::MessageId(remembered)) => self.undo_message_id(&remembered),
                 Some(undo) => self.undo_in_topic(undo),
                 None => return,
             }
@@ -273,7 +285,10 @@ impl Ledger {
         | Undo::Producer(name, ..)
         | Undo::Topic(name, _)
         | Undo::Tombstone(name, _)
-        | Undo::Group(name, _)) = &undo;
+        | Undo::Group(name, _)) = &undo
+        else {
+            return;
+        };
         let Some(topic) = self.topics.get_mut(name) else { return };
         match undo {
             Undo::Last(_, last) => topic.last = last,
@@ -288,7 +303,7 @@ impl Ledger {
                     None => producers.remove(&id),
                 };
             }
-            Undo::Topic(..) | Undo::Tombstone(..) | Undo::Group(..) => {}
+            Undo::Topic(..) | Undo::Tombstone(..) | Undo::Group(..) | Undo::MessageId(_) => {}
         }
     }
 

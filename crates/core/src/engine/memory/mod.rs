@@ -218,9 +218,11 @@ impl Inner {
                 }
                 None
             }
-            Record::Producer { .. } | Record::StreamSeq { .. } | Record::Group { .. } | Record::GroupStep { .. } => {
-                None
-            }
+            Record::Producer { .. }
+            | Record::StreamSeq { .. }
+            | Record::MessageId { .. }
+            | Record::Group { .. }
+            | Record::GroupStep { .. } => None,
         }
     }
 

@@ -143,7 +143,7 @@ impl State {
         }
         let key = self.followers.vacant_key();
         for (i, leg) in follower.legs.iter_mut().enumerate() {
-            leg.source.interest().join(self.shard);
+            leg.source.interest().join(self.shard, follower.is_group);
             let followed = self.sources.entry(leg.source.id()).or_insert_with(|| Followed {
                 source: Arc::clone(&leg.source),
                 followers: Vec::new(),
@@ -174,7 +174,7 @@ impl State {
             {
                 leg_moved.slot = leg.slot;
             }
-            leg.source.interest().leave(self.shard, last);
+            leg.source.interest().leave(self.shard, follower.is_group, last);
             if last {
                 self.sources.remove(&id);
             }
@@ -445,6 +445,7 @@ fn filter_deliveries(page: ScanPage, from: Position, gaps: Vec<(TopicName, Posit
             Record::Created { .. }
             | Record::Producer { .. }
             | Record::StreamSeq { .. }
+            | Record::MessageId { .. }
             | Record::Group { .. }
             | Record::GroupStep { .. } => {}
         }

@@ -8,8 +8,9 @@ use crate::error::{Error, Kind, Result};
 use crate::hub::Hub;
 use crate::hub::topics::{not_found, refuse_reserved};
 use crate::limits;
-use crate::message::{ContentType, NewMessage};
+use crate::message::{ContentType, Headers, MESSAGE_ID, NewMessage};
 use crate::name::TopicName;
+use crate::receipts::Receipt;
 
 /// What to publish.
 #[derive(Debug, Clone)]
@@ -25,6 +26,12 @@ pub struct Publish {
     /// Must be greater, byte by byte, than the last one of the topic (Durable Streams section 5.2; the scope is the
     /// topic).
     pub stream_seq: Option<Box<str>>,
+    /// What the publisher calls it, 1 to 128 visible ASCII characters: what comes again within the window of
+    /// [`limits::Limits::message_id_window`] changes nothing. Messages bear it as their header `message-id`, unless
+    /// they have one.
+    pub message_id: Option<Box<str>>,
+    /// Count who is there to see it.
+    pub receipts: bool,
     /// Close the topic behind these messages.
     pub close: bool,
 }
@@ -32,7 +39,16 @@ pub struct Publish {
 impl Publish {
     /// Publish these messages, creating the topic if need be.
     pub fn new(topic: TopicName, messages: Vec<NewMessage>) -> Self {
-        Self { topic, messages, if_absent: IfAbsent::Create, producer: None, stream_seq: None, close: false }
+        Self {
+            topic,
+            messages,
+            if_absent: IfAbsent::Create,
+            producer: None,
+            stream_seq: None,
+            message_id: None,
+            receipts: false,
+            close: false,
+        }
     }
 }
 
@@ -48,7 +64,8 @@ pub enum IfAbsent {
 /// What became of a publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
-    /// The topic's tail behind it: reading behind this gives what comes next.
+    /// The topic's tail behind it: reading behind this gives what comes next. Of a repeat that is known by its message
+    /// id, the tail behind the first one.
     pub tail: Position,
     /// Whether it had been taken before and so changed nothing.
     pub duplicate: bool,
@@ -58,22 +75,28 @@ pub struct Published {
     pub closed: bool,
     /// The producer's epoch and highest sequence number.
     pub producer: Option<(u64, u64)>,
+    /// Who was there to see it, if that was asked for and it is not a duplicate.
+    pub receipt: Option<Receipt>,
 }
 
 impl Hub {
     /// Publishes. When it returns, the messages are as durable as the topic promises, and visible.
     ///
     /// Dropping the future does not take the publish back: it may or may not have happened. Publish again with the
-    /// same [`ProducerStep`] to find out without doing it twice.
+    /// same [`ProducerStep`] or message id to find out without doing it twice.
     pub async fn publish(&self, publish: Publish) -> Result<Published> {
         refuse_reserved(&publish.topic)?;
         self.publish_any(publish).await
     }
 
     /// The same for the hub's own topics too.
-    pub(crate) async fn publish_any(&self, publish: Publish) -> Result<Published> {
+    pub(crate) async fn publish_any(&self, mut publish: Publish) -> Result<Published> {
         self.check_messages(&publish.messages)?;
         check_producer(publish.producer.as_ref(), publish.stream_seq.as_deref())?;
+        if let Some(id) = &publish.message_id {
+            check_message_id(id)?;
+            name_messages(id, &mut publish.messages)?;
+        }
         let topic = match publish.if_absent {
             IfAbsent::Create => self.registry.get_or_reserve(&publish.topic)?,
             IfAbsent::Refuse => self.registry.get(&publish.topic).ok_or_else(|| not_found(&publish.topic))?,
@@ -86,12 +109,14 @@ impl Hub {
                 Some(TopicConfig::open(first.unwrap_or_else(ContentType::octet_stream)))
             }
         };
+        let wanted = publish.receipts.then(|| self.registry.receipts.want(&publish.topic));
         let op = Op::Append(Append {
             topic: publish.topic,
             messages: publish.messages,
             create,
             producer: publish.producer,
             stream_seq: publish.stream_seq,
+            message_id: publish.message_id,
             close: publish.close,
         });
         let (log, outcome) = match self.commit_creating(&topic, self.engines[0].log(), op).await {
@@ -102,12 +127,14 @@ impl Hub {
         let Outcome::Appended(appended) = outcome else {
             return Err(Error::new(Kind::Internal, "the log gave another answer than to an append"));
         };
+        let tail = Position { log, offset: appended.tail };
         Ok(Published {
-            tail: Position { log, offset: appended.tail },
+            tail,
             duplicate: appended.duplicate,
             created: appended.created,
             closed: appended.closed,
             producer: appended.producer,
+            receipt: wanted.filter(|_| !appended.duplicate).and_then(|wanted| wanted.at(tail)),
         })
     }
 
@@ -155,6 +182,27 @@ fn check_producer(producer: Option<&ProducerStep>, stream_seq: Option<&str>) -> 
     }
     if step.epoch.max(step.seq) > limits::PRODUCER_NUMBER_MAX {
         return Err(Error::new(Kind::BadRequest, "a producer's epoch and sequence number are at most 2^53-1"));
+    }
+    Ok(())
+}
+
+fn check_message_id(id: &str) -> Result<()> {
+    if !id.is_empty() && id.len() <= limits::MESSAGE_ID_BYTES_MAX && id.bytes().all(|b| b.is_ascii_graphic()) {
+        return Ok(());
+    }
+    let detail = format!("a message id has 1 to {} visible ASCII characters, no spaces", limits::MESSAGE_ID_BYTES_MAX);
+    Err(Error::new(Kind::BadRequest, detail))
+}
+
+/// Lets consumers see the id: of several messages, each has its number behind it, so that no two pass for one.
+fn name_messages(id: &str, messages: &mut [NewMessage]) -> Result<()> {
+    let several = messages.len() > 1;
+    for (i, message) in messages.iter_mut().enumerate() {
+        if message.headers.get(MESSAGE_ID).is_some() {
+            continue;
+        }
+        let own = if several { format!("{id}/{i}") } else { id.to_owned() };
+        message.headers = Headers::new(message.headers.iter().chain([(MESSAGE_ID, own.as_str())]))?;
     }
     Ok(())
 }

@@ -34,10 +34,15 @@ async fn try_publish(gateway: &Gateway, access: &Access, asked: Publish) -> Resu
         if_absent: if create { IfAbsent::Create } else { IfAbsent::Refuse },
         producer: asked.producer.map(|step| ProducerStep { id: step.id.into(), epoch: step.epoch, seq: step.seq }),
         stream_seq: None,
+        message_id: asked.message_id.map(Into::into),
+        receipts: asked.receipts,
         close: false,
     };
     let published = gateway.hub().publish(publish).await?;
-    Ok(answer::Published { offset: convert::token(published.tail), duplicate: published.duplicate })
+    let receipt = published
+        .receipt
+        .map(|receipt| answer::Receipt { readers: receipt.readers as u64, groups: receipt.groups as u64 });
+    Ok(answer::Published { offset: convert::token(published.tail), duplicate: published.duplicate, receipt })
 }
 
 /// A message as the core takes it.
