@@ -67,6 +67,23 @@ async fn a_claim_waits_for_the_next_message() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_claim_that_does_not_wait_is_given_what_is_there() {
+    let work = work();
+    work.publish("work/a", &["1", "2"]).await;
+    work.put(over("work/#")).await;
+    let began = tokio::time::Instant::now();
+    // It has to be read first, comes along with the one before, or was given back.
+    let first = work.claim("one", 1, NO_WAIT).await;
+    assert_eq!(texts(&first), ["1"]);
+    assert_eq!(texts(&work.claim("", 1, NO_WAIT).await), ["2"]);
+    assert!(work.claim("one", 1, NO_WAIT).await.is_empty());
+    work.hub.give_back(&group(), ids(&first), None).await.unwrap();
+    assert_eq!(texts(&work.claim("two", 1, NO_WAIT).await), ["1"]);
+    assert!(work.claim("two", 1, NO_WAIT).await.is_empty());
+    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_acknowledged_in_time_comes_again() {
     let work = work();
     let backoff = vec![Duration::from_secs(1), Duration::from_secs(5)];
@@ -327,6 +344,37 @@ async fn deleting_a_group_tells_its_members() {
     assert!(work.hub.put_group(new).await.unwrap().0);
     work.publish("work/a", &["2"]).await;
     assert_eq!(texts(&work.claim("one", 9, WAIT).await), ["2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopping_hub_does_not_say_that_the_group_is_gone() {
+    let work = work();
+    work.put(over("work/#")).await;
+    work.publish("work/a", &["1"]).await;
+    let claimed = work.claim("one", 1, WAIT).await;
+    let basket = Basket::with_room(9);
+    let membership = work.hub.consume(&group(), "anna", 9, Box::new(basket.clone())).await.unwrap();
+    work.hub.shutdown().await.unwrap();
+    eventually(async || basket.0.lock().ended.clone()).await;
+    assert_eq!(kind(work.hub.acknowledge(&group(), ids(&claimed)).await), Kind::ShuttingDown);
+    assert_eq!(kind(work.hub.describe_group(&group()).await), Kind::ShuttingDown);
+    assert_eq!(kind(membership.set_limit(3).await), Kind::ShuttingDown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_round_gives_a_member_comes_at_once() {
+    let work = work();
+    work.put(over("work/#")).await;
+    work.publish("work/a", &["1", "2", "3"]).await;
+    let basket = Basket::with_room(1);
+    let membership = work.hub.consume(&group(), "anna", 9, Box::new(basket.clone())).await.unwrap();
+    eventually(async || (basket.0.lock().taken.len() == 3).then_some(())).await;
+    // It is full now: what comes meanwhile waits for it, or for another member.
+    work.publish("work/a", &["4"]).await;
+    assert_eq!(work.info().await.lag, 1);
+    basket.0.lock().room = 9;
+    membership.ready();
+    eventually(async || (basket.0.lock().taken.len() == 4).then_some(())).await;
 }
 
 #[tokio::test(start_paused = true)]
