@@ -119,6 +119,8 @@ fn batch(frame: Frame, one_topic: bool) -> Result<Option<Batch>, Error> {
         Frame::Deleted { deleted, .. } => single(Event::Deleted { topic: deleted.topic }, one_topic),
         Frame::Answer { result: Err(problem), .. } => return Err(Error::refused(*problem, None)),
         Frame::Answer { result: Ok(_), .. }
+        | Frame::Deliveries { .. }
+        | Frame::Ended { .. }
         | Frame::Request(_)
         | Frame::Cancel(_)
         | Frame::Goodbye(_)

@@ -124,6 +124,8 @@ fn kind_of(kind: &CoreKind) -> Kind {
         CoreKind::Gap { .. } => Kind::Gap,
         CoreKind::TopicNotFound => Kind::TopicNotFound,
         CoreKind::TopicExists => Kind::TopicExists,
+        CoreKind::GroupNotFound => Kind::GroupNotFound,
+        CoreKind::GroupExists => Kind::GroupExists,
         CoreKind::TopicDeleted | CoreKind::TopicGone => Kind::TopicDeleted,
         CoreKind::TopicClosed { .. } => Kind::TopicClosed,
         CoreKind::ContentTypeMismatch => Kind::ContentTypeMismatch,

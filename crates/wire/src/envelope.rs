@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use crate::groups::Delivery;
 use crate::payload::{self, BadData, Body, Encoding};
 use crate::token::Token;
 use crate::{json, time};
@@ -113,7 +114,7 @@ impl Serialize for Envelope {
 
 /// The members as they come. Unknown ones are passed over, so that an older client reads a newer hub.
 #[derive(Deserialize)]
-struct Wire {
+pub(crate) struct Wire {
     topic: String,
     offset: Token,
     previous: Token,
@@ -126,6 +127,8 @@ struct Wire {
     #[serde(default, deserialize_with = "payload::present")]
     data: Option<Box<RawValue>>,
     encoding: Option<Encoding>,
+    /// Only in what a group hands out.
+    pub(crate) delivery: Option<Delivery>,
 }
 
 impl TryFrom<Wire> for Envelope {

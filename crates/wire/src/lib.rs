@@ -4,7 +4,9 @@
 //! the gateway and the client share these modules so that the two ends cannot drift apart.
 
 pub mod content;
+pub mod duration;
 pub mod envelope;
+pub mod groups;
 pub mod header;
 pub mod payload;
 pub mod problem;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use clap::Args;
 use quintet_client::client::Client;
 use quintet_client::error::{Error, ErrorKind};
+use quintet_wire::duration;
 use quintet_wire::problem::kind::Kind;
 use tokio::time::{Instant, sleep};
 
 use crate::cli::exit::Failure;
-use crate::config::units::parse_duration;
 
 /// How long to wait between two attempts at the first connection.
 const ATTEMPT_PAUSE: Duration = Duration::from_millis(100);
@@ -30,7 +30,7 @@ pub(crate) struct HubArgs {
     #[arg(long, value_name = "FILE", env = "QUINTET_CA_CERT")]
     ca_cert: Option<PathBuf>,
     /// How long to try for a first connection; once there was one, it is tried for ever
-    #[arg(long, value_name = "DURATION", env = "QUINTET_CONNECT_TIMEOUT", default_value = "0s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", env = "QUINTET_CONNECT_TIMEOUT", default_value = "0s", value_parser = duration::parse)]
     connect_timeout: Duration,
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use quintet_client::client::Client;
 use quintet_client::request_response::{Pending, Reply, Request, Step};
+use quintet_wire::duration;
 use tokio::time::timeout;
 
 use crate::cli::connect::HubArgs;
@@ -13,7 +14,6 @@ use crate::cli::exit::{Exit, Failure, note};
 use crate::cli::input;
 use crate::cli::output::Output;
 use crate::cli::runtime::end_when_interrupted;
-use crate::config::units::parse_duration;
 
 /// `quintet request`
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ pub(crate) struct RequestArgs {
     #[arg(long)]
     json: bool,
     /// How long to wait for the reply, in whole seconds up to 300s
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
     wait: Duration,
     /// An idempotency key: with the same one again, the stored reply comes and nothing is run; with one, the command
     /// tries again by itself

@@ -8,13 +8,13 @@ use clap::{Args, ValueEnum};
 use quintet_client::client::Client;
 use quintet_client::event::Event;
 use quintet_client::subscription::Subscription;
+use quintet_wire::duration;
 use quintet_wire::token::{BadCursor, Since};
 
 use crate::cli::connect::HubArgs;
 use crate::cli::exit::{Failure, note};
 use crate::cli::output::{Output, end_when_unread};
 use crate::cli::runtime::end_when_interrupted;
-use crate::config::units::parse_duration;
 
 /// `quintet sub`
 #[derive(Debug, Args)]
@@ -34,7 +34,7 @@ pub(crate) struct SubArgs {
     #[arg(long)]
     json: bool,
     /// How long to wait between two questions when there is nothing new (only short-poll)
-    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = duration::parse)]
     interval: Duration,
     #[command(flatten)]
     hub: HubArgs,

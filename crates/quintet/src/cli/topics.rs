@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 use quintet_client::topics::Options;
+use quintet_wire::duration;
 use quintet_wire::topics::Description;
 use serde_json::json;
 
@@ -10,7 +11,7 @@ use crate::cli::exit::{Exit, Failure, note};
 use crate::cli::output::Output;
 use crate::cli::runtime::end_when_interrupted;
 use crate::cli::table::{rounded_size, table};
-use crate::config::units::{parse_duration, parse_size, show_duration};
+use crate::config::units::parse_size;
 
 /// `quintet topics`
 #[derive(Debug, Args)]
@@ -221,7 +222,7 @@ fn describe(topic: &Description) -> String {
         ("next", topic.next.to_string()),
     ];
     if let Some(ttl) = topic.ttl {
-        rows.push(("ttl", show_duration(std::time::Duration::from_secs(ttl))));
+        rows.push(("ttl", duration::format(std::time::Duration::from_secs(ttl))));
     }
     if let Some(at) = &topic.expires_at {
         rows.push(("expires", at.clone()));
@@ -235,7 +236,7 @@ fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
 
 /// Reads a duration of whole seconds, for clap.
 fn parse_seconds(text: &str) -> Result<u64, String> {
-    let duration = parse_duration(text)?;
+    let duration = duration::parse(text).map_err(|error| error.to_string())?;
     if duration.subsec_millis() != 0 || duration.is_zero() {
         return Err(format!("`{text}` is not one or more whole seconds"));
     }

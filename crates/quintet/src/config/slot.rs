@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::units::{parse_duration, parse_size, show_duration, show_size};
+use quintet_wire::duration;
+
+use crate::config::units::{parse_size, show_size};
 use crate::logging::LogFormat;
 
 /// Where a setting is kept.
@@ -77,7 +79,7 @@ impl Slot<'_> {
                 set_positive(number, count)
             }
             Self::Time(time) => {
-                let duration = parse_duration(text)?;
+                let duration = duration::parse(text).map_err(|error| error.to_string())?;
                 if duration.is_zero() {
                     return Err("it has to be more than nothing".to_owned());
                 }
@@ -147,7 +149,7 @@ impl Slot<'_> {
         match self {
             Self::Size(number) => show_size(number.get()),
             Self::Count(number) => number.get().to_string(),
-            Self::Time(time) => show_duration(**time),
+            Self::Time(time) => duration::format(**time),
             Self::Flag(flag) => flag.to_string(),
             Self::Text(text) => text.to_string(),
             Self::Path(path) => path.display().to_string(),
@@ -161,7 +163,7 @@ impl Slot<'_> {
         match self {
             Self::Size(number) => format!("a size, e.g. \"{}\"", show_size(number.get())),
             Self::Count(number) => format!("a number, e.g. {}", number.get()),
-            Self::Time(time) => format!("a duration, e.g. \"{}\"", show_duration(**time)),
+            Self::Time(time) => format!("a duration, e.g. \"{}\"", duration::format(**time)),
             Self::Flag(_) => "true or false".to_owned(),
             Self::Text(_) | Self::Path(_) | Self::File(_) => "a text".to_owned(),
             Self::List(_) => "a list of texts".to_owned(),

@@ -34,6 +34,8 @@ pub enum Kind {
     NotFound,
     /// `topic-not-found`, 404: no such topic.
     TopicNotFound,
+    /// `group-not-found`, 404: no such group.
+    GroupNotFound,
     /// `request-not-found`, 404: nobody waits for this request.
     RequestNotFound,
     /// `method-not-allowed`, 405: the method is not allowed here.
@@ -46,6 +48,8 @@ pub enum Kind {
     TopicClosed,
     /// `topic-exists`, 409: the topic exists with other properties.
     TopicExists,
+    /// `group-exists`, 409: the group exists with other properties.
+    GroupExists,
     /// `content-type-mismatch`, 409: the topic has another content type.
     ContentTypeMismatch,
     /// `sequence-regression`, 409: the sequence went back.

@@ -72,6 +72,8 @@ pub(crate) const TABLE: &[Row] = &[
         "There is nothing at this path. The documentation lists the paths that exist."),
     row(Kind::TopicNotFound, "topic-not-found", 404, FINAL, "no such topic",
         "The topic does not exist, and here it is not created on first use. Create it with `PUT`."),
+    row(Kind::GroupNotFound, "group-not-found", 404, FINAL, "no such group",
+        "The consumer group does not exist, or was deleted. Create it with `PUT /groups/{group}`."),
     row(Kind::RequestNotFound, "request-not-found", 404, FINAL, "nobody waits for this request",
         "The caller is gone, the deadline has passed, or the request was answered already. Drop the work and take the \
          next request."),
@@ -87,6 +89,9 @@ pub(crate) const TABLE: &[Row] = &[
     row(Kind::TopicExists, "topic-exists", 409, FINAL, "the topic exists with other properties",
         "A topic of this name exists, and its content type, durability, lifetime or closure differ from what was asked \
          for. Ask for the same, or delete it first."),
+    row(Kind::GroupExists, "group-exists", 409, FINAL, "the group exists with other properties",
+        "A consumer group of this name exists, and its filter or durability, which do not change while it lives, differ \
+         from what was asked for. Ask for the same, or delete it first."),
     row(Kind::ContentTypeMismatch, "content-type-mismatch", 409, FINAL, "the topic has another content type",
         "The topic was created with a fixed content type. Send messages of that type, or use another topic."),
     row(Kind::SequenceRegression, "sequence-regression", 409, FINAL, "the sequence went back",

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::envelope::Headers;
 use crate::payload::Body;
+use crate::session::groups::{Ack, Consume, Credit, Extend, Nack, Unconsume};
 use crate::session::parse;
 use crate::token::Since;
 
@@ -73,6 +74,18 @@ pub enum Command {
         /// The responder's number.
         responder: u64,
     },
+    /// Take a group's messages.
+    Consume(Consume),
+    /// Settle deliveries: their work is done.
+    Ack(Ack),
+    /// Give deliveries back.
+    Nack(Nack),
+    /// Keep deliveries for longer.
+    Extend(Extend),
+    /// Set how many messages a consumer may hold.
+    Credit(Credit),
+    /// Take no more of a group's messages.
+    Unconsume(Unconsume),
     /// See whether the hub is there.
     Ping,
 }

@@ -1,5 +1,7 @@
 //! Writing commands. Reading them is in `parse`, what they mean in `command`.
 
+use serde::Serialize;
+
 use crate::envelope::Headers;
 use crate::payload::Body;
 use crate::session::command::{Command, Id, Message, Publish, Reply, Request, Respond, Selector, Subscribe};
@@ -29,6 +31,12 @@ impl Command {
             Command::Unrespond { responder } => {
                 write_number(&mut out, b",\"unrespond\":{\"responder\":", *responder);
             }
+            Command::Consume(consume) => write_members(&mut out, "consume", consume),
+            Command::Ack(ack) => write_members(&mut out, "ack", ack),
+            Command::Nack(nack) => write_members(&mut out, "nack", nack),
+            Command::Extend(extend) => write_members(&mut out, "extend", extend),
+            Command::Credit(credit) => write_members(&mut out, "credit", credit),
+            Command::Unconsume(unconsume) => write_members(&mut out, "unconsume", unconsume),
             Command::Ping => out.extend_from_slice(b",\"ping\":{}"),
         }
         out.push(b'}');
@@ -145,6 +153,11 @@ pub(crate) fn write_body(out: &mut Vec<u8>, body: Option<&Body>) {
     if let Some(body) = body {
         payload::write(out, &body.content_type, &body.bytes);
     }
+}
+
+fn write_members<T: Serialize>(out: &mut Vec<u8>, name: &str, members: &T) {
+    json::write_name(out, name);
+    json::write(out, members);
 }
 
 fn write_number(out: &mut Vec<u8>, before: &[u8], number: u64) {

@@ -1,9 +1,12 @@
 //! What the hub sends, as a client reads it ([`Frame`]), and the frames it sends to responders and on leaving.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::envelope::{Envelope, Headers};
+use crate::envelope::{self, Envelope, Headers};
+use crate::groups::Delivered;
 use crate::json;
 use crate::payload::{self, BadData, Body, Encoding};
 use crate::problem::object::Problem;
@@ -50,6 +53,20 @@ pub enum Frame {
         subscription: u64,
         /// Which topic.
         deleted: Deleted,
+    },
+    /// Messages that a group hands out.
+    Deliveries {
+        /// The consumer's number.
+        consumer: u64,
+        /// In the order in which they are to be worked on; at least one.
+        messages: Vec<Delivered>,
+    },
+    /// A consumer gets nothing more.
+    Ended {
+        /// The consumer's number.
+        consumer: u64,
+        /// Why.
+        problem: Box<Problem>,
     },
     /// A request to serve.
     Request(Box<Request>),
@@ -178,8 +195,12 @@ impl Frame {
         Ok(match wire {
             FrameWire { ok: Some(ok), id, .. } => Frame::Answer { id, result: Ok(ok) },
             FrameWire { error: Some(error), id, .. } => Frame::Answer { id, result: Err(error) },
+            FrameWire { messages: Some(messages), consumer: Some(consumer), .. } => {
+                Frame::Deliveries { consumer, messages: all(messages)? }
+            }
+            FrameWire { ended: Some(problem), consumer: Some(consumer), .. } => Frame::Ended { consumer, problem },
             FrameWire { messages: Some(messages), next: Some(next), .. } => {
-                Frame::Messages { subscription, messages, next }
+                Frame::Messages { subscription, messages: all(messages)?, next }
             }
             FrameWire { gap: Some(gap), .. } => Frame::Gap { subscription, gap },
             FrameWire { closed: Some(closed), .. } => Frame::Closed { subscription, closed },
@@ -199,7 +220,9 @@ struct FrameWire {
     ok: Option<Box<RawValue>>,
     error: Option<Box<Problem>>,
     subscription: Option<u64>,
-    messages: Option<Vec<Envelope>>,
+    consumer: Option<u64>,
+    ended: Option<Box<Problem>>,
+    messages: Option<Vec<envelope::Wire>>,
     next: Option<Cursor>,
     gap: Option<Gap>,
     closed: Option<Closed>,
@@ -247,6 +270,15 @@ impl TryFrom<RequestWire> for Request {
             wait: wire.wait,
         })
     }
+}
+
+/// Which kind of messages they are is only known when the whole frame is.
+fn all<T>(messages: Vec<envelope::Wire>) -> Result<Vec<T>, serde_json::Error>
+where
+    T: TryFrom<envelope::Wire>,
+    T::Error: fmt::Display,
+{
+    messages.into_iter().map(|message| message.try_into().map_err(serde::de::Error::custom)).collect()
 }
 
 fn first() -> u32 {

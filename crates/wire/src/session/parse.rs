@@ -4,12 +4,14 @@ use serde::Deserialize;
 
 use crate::problem::kind::Kind;
 use crate::session::command::{BadCommand, Command, ID_BYTES_MAX, Id};
+use crate::session::groups::{Ack, Consume, Credit, Extend, Nack, Unconsume};
 use crate::session::members::{
     PingWire, ProgressWire, PublishWire, Refusal, ReplyWire, RequestWire, RespondWire, SubscribeWire, UnrespondWire,
     UnsubscribeWire, shape,
 };
 
-const COMMANDS: &str = "subscribe, unsubscribe, publish, request, respond, reply, progress, unrespond, ping";
+const COMMANDS: &str = "subscribe, unsubscribe, publish, request, respond, reply, progress, unrespond, consume, ack, \
+                        nack, extend, credit, unconsume, ping";
 
 /// Reads one command.
 pub(crate) fn command(text: &str) -> Result<(Id, Command), BadCommand> {
@@ -39,6 +41,12 @@ struct Frame {
     reply: Option<ReplyWire>,
     progress: Option<ProgressWire>,
     unrespond: Option<UnrespondWire>,
+    consume: Option<Consume>,
+    ack: Option<Ack>,
+    nack: Option<Nack>,
+    extend: Option<Extend>,
+    credit: Option<Credit>,
+    unconsume: Option<Unconsume>,
     ping: Option<PingWire>,
 }
 
@@ -53,6 +61,12 @@ impl Frame {
             self.reply.is_some(),
             self.progress.is_some(),
             self.unrespond.is_some(),
+            self.consume.is_some(),
+            self.ack.is_some(),
+            self.nack.is_some(),
+            self.extend.is_some(),
+            self.credit.is_some(),
+            self.unconsume.is_some(),
             self.ping.is_some(),
         ];
         match n_commands.into_iter().filter(|named| *named).count() {
@@ -80,6 +94,27 @@ impl Frame {
             wire.command()
         } else if let Some(wire) = self.unrespond {
             Ok(Command::Unrespond { responder: wire.responder })
+        } else {
+            self.of_groups()
+        }
+    }
+
+    fn of_groups(self) -> Result<Command, Refusal> {
+        if let Some(consume) = self.consume {
+            if consume.credit == 0 {
+                return Err(shape("`credit` is at least 1".into()));
+            }
+            Ok(Command::Consume(consume))
+        } else if let Some(ack) = self.ack {
+            Ok(Command::Ack(ack))
+        } else if let Some(nack) = self.nack {
+            Ok(Command::Nack(nack))
+        } else if let Some(extend) = self.extend {
+            Ok(Command::Extend(extend))
+        } else if let Some(credit) = self.credit {
+            Ok(Command::Credit(credit))
+        } else if let Some(unconsume) = self.unconsume {
+            Ok(Command::Unconsume(unconsume))
         } else {
             Ok(Command::Ping)
         }

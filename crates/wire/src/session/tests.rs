@@ -3,14 +3,17 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 
+use crate::duration::Span;
 use crate::envelope::tests::{bodies, envelopes, headers};
+use crate::groups::tests::{delivered, delivery_ids, write_delivered};
 use crate::payload::Body;
 use crate::problem::kind::Kind;
 use crate::problem::object::Problem;
 use crate::session::command::{
     Command, Id, Message, Producer, Progress, Publish, Reply, Request, Respond, Selector, Subscribe,
 };
-use crate::session::{answer, delivery, hub};
+use crate::session::groups::{Ack, Consume, Credit, Extend, Nack, Unconsume};
+use crate::session::{answer, delivery, groups, hub};
 use crate::token::{Cursor, Since, Token};
 
 fn command(text: &str) -> Command {
@@ -34,6 +37,14 @@ fn commands_as_documented() {
     assert_eq!(command(r#"{"id":1,"ping":{}}"#), Command::Ping);
     let respond = Command::Respond(Respond { service: "echo".into(), concurrency: 1 });
     assert_eq!(command(r#"{"id":1,"respond":{"service":"echo"}}"#), respond);
+    let consume = Consume { group: "g".into(), credit: 1, member: String::new() };
+    assert_eq!(command(r#"{"id":1,"consume":{"group":"g"}}"#), Command::Consume(consume));
+    let deliveries = vec!["00000001_000000000000002b.2".parse().unwrap()];
+    let nack = Nack { consumer: 7, deliveries, delay: Some(Span(std::time::Duration::from_secs(5))) };
+    assert_eq!(
+        command(r#"{"id":1,"nack":{"consumer":7,"deliveries":["00000001_000000000000002b.2"],"delay":"5s"}}"#),
+        Command::Nack(nack)
+    );
     let Command::Publish(publish) = command(
         r#"{"id":1,"publish":{"topic":"t","messages":[{"data":"a"},{"data":null,"headers":{"x":"y"}}],"create":false}}"#,
     ) else {
@@ -64,6 +75,9 @@ fn refusals_say_what_is_wrong_and_to_whom() {
         (r#"{"id":1,"publish":{"topic":"a","messages":[{"data":1}],"data":1}}"#, Some(1), Kind::BadRequest, "not both"),
         (r#"{"id":1,"publish":{"topic":"a","data":"=","encoding":"base64"}}"#, Some(1), Kind::BadRequest, "base64"),
         (r#"{"id":1,"respond":{"service":"x","concurrency":0}}"#, Some(1), Kind::BadRequest, "at least 1"),
+        (r#"{"id":1,"consume":{"group":"g","credit":0}}"#, Some(1), Kind::BadRequest, "at least 1"),
+        (r#"{"id":1,"ack":{"consumer":1,"deliveries":["x"]}}"#, Some(1), Kind::BadRequest, "`id` that it came with"),
+        (r#"{"id":1,"extend":{"consumer":1,"deliveries":[],"by":"x"}}"#, Some(1), Kind::BadRequest, "a duration"),
         (r#"{"id":1,"reply":{"request":"r","status":100}}"#, Some(1), Kind::BadRequest, "200 to 599"),
         (r#"{"id":1,"request":{"service":"r","wait":-1}}"#, Some(1), Kind::BadRequest, "`wait`"),
     ] {
@@ -115,6 +129,11 @@ fn notices_come_back() {
     assert!(matches!(hub::Frame::parse(&goodbye.encode()), Ok(hub::Frame::Goodbye(read)) if read == goodbye));
     let cancel = hub::Cancel { request: "r".into() };
     assert!(matches!(hub::Frame::parse(&cancel.encode()), Ok(hub::Frame::Cancel(read)) if read == cancel));
+    let mut ended = Vec::new();
+    groups::ended(&mut ended, 7, &Problem::new(Kind::GroupNotFound, "it was deleted"));
+    let ended = hub::Frame::parse(std::str::from_utf8(&ended).unwrap());
+    let Ok(hub::Frame::Ended { consumer: 7, problem }) = ended else { panic!("{ended:?}") };
+    assert_eq!(problem.kind, Kind::GroupNotFound);
     assert!(matches!(hub::Frame::parse(r#"{"tomorrow":{}}"#), Ok(hub::Frame::Other)));
     assert!(hub::Frame::parse("{").is_err());
 }
@@ -161,7 +180,34 @@ fn commands() -> impl Strategy<Value = Command> {
             .prop_map(|(request, status, headers, body)| { Command::Reply(Reply { request, status, headers, body }) }),
         (text(), bodies()).prop_map(|(request, body)| Command::Progress(Progress { request, body })),
         any::<u64>().prop_map(|responder| Command::Unrespond { responder }),
+        group_commands(),
         Just(Command::Ping),
+    ]
+}
+
+fn group_commands() -> impl Strategy<Value = Command> {
+    let number = any::<u64>;
+    let ids = || prop::collection::vec(delivery_ids(), 0..4);
+    let span = || prop::option::of((0..9_000_000u64).prop_map(|ms| Span(std::time::Duration::from_millis(ms))));
+    prop_oneof![
+        (any::<String>(), 1u32.., any::<String>()).prop_map(|(group, credit, member)| Command::Consume(Consume {
+            group,
+            credit,
+            member
+        })),
+        (number(), ids()).prop_map(|(consumer, deliveries)| Command::Ack(Ack { consumer, deliveries })),
+        (number(), ids(), span()).prop_map(|(consumer, deliveries, delay)| Command::Nack(Nack {
+            consumer,
+            deliveries,
+            delay
+        })),
+        (number(), ids(), span()).prop_map(|(consumer, deliveries, by)| Command::Extend(Extend {
+            consumer,
+            deliveries,
+            by
+        })),
+        (number(), any::<u32>()).prop_map(|(consumer, credit)| Command::Credit(Credit { consumer, credit })),
+        number().prop_map(|consumer| Command::Unconsume(Unconsume { consumer })),
     ]
 }
 
@@ -185,6 +231,20 @@ proptest! {
             hub::Frame::Messages { subscription: read, messages, next } => {
                 prop_assert_eq!((read, messages, next), (subscription, envelopes, cursor));
             }
+            other => prop_assert!(false, "{:?}", other),
+        }
+    }
+
+    #[test]
+    fn what_groups_hand_out_comes_back(consumer: u64, handed in prop::collection::vec(delivered(), 1..4)) {
+        let mut out = Vec::new();
+        let mut frame = groups::Deliveries::open(&mut out, consumer);
+        for delivered in &handed {
+            write_delivered(frame.next(), delivered);
+        }
+        frame.close();
+        match hub::Frame::parse(std::str::from_utf8(&out).unwrap()).unwrap() {
+            hub::Frame::Deliveries { consumer: read, messages } => prop_assert_eq!((read, messages), (consumer, handed)),
             other => prop_assert!(false, "{:?}", other),
         }
     }

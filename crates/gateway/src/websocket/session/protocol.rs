@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use quintet_core::access::Access;
 use quintet_core::patterns::request_response::request::RequestId;
+use quintet_wire::problem::kind::Kind;
 use quintet_wire::session::answer;
 use quintet_wire::session::command::{Command, Id};
 use quintet_wire::session::hub::Goodbye;
@@ -93,6 +94,15 @@ impl Session {
             Command::Progress(asked) => {
                 let job = self.progress(id, asked);
                 link.work.push(Counts::Yes, charge, async { Done::Answer(job.await) });
+            }
+            Command::Consume(_)
+            | Command::Ack(_)
+            | Command::Nack(_)
+            | Command::Extend(_)
+            | Command::Credit(_)
+            | Command::Unconsume(_) => {
+                let problem = Problem::new(Kind::NotImplemented, "this session does not take a group's messages yet");
+                link.socket.send(&refusal(&id, &problem), true);
             }
             Command::Ping => link.socket.send(&publish::pong(&self.gateway, &id), true),
         }
