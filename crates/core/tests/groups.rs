@@ -330,6 +330,37 @@ async fn deleting_a_group_tells_its_members() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stopping_hub_does_not_say_that_the_group_is_gone() {
+    let work = work();
+    work.put(over("work/#")).await;
+    work.publish("work/a", &["1"]).await;
+    let claimed = work.claim("one", 1, WAIT).await;
+    let basket = Basket::with_room(9);
+    let membership = work.hub.consume(&group(), "anna", 9, Box::new(basket.clone())).await.unwrap();
+    work.hub.shutdown().await.unwrap();
+    eventually(async || basket.0.lock().ended.clone()).await;
+    assert_eq!(kind(work.hub.acknowledge(&group(), ids(&claimed)).await), Kind::ShuttingDown);
+    assert_eq!(kind(work.hub.describe_group(&group()).await), Kind::ShuttingDown);
+    assert_eq!(kind(membership.set_limit(3).await), Kind::ShuttingDown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_round_gives_a_member_comes_at_once() {
+    let work = work();
+    work.put(over("work/#")).await;
+    work.publish("work/a", &["1", "2", "3"]).await;
+    let basket = Basket::with_room(1);
+    let membership = work.hub.consume(&group(), "anna", 9, Box::new(basket.clone())).await.unwrap();
+    eventually(async || (basket.0.lock().taken.len() == 3).then_some(())).await;
+    // It is full now: what comes meanwhile waits for it, or for another member.
+    work.publish("work/a", &["4"]).await;
+    assert_eq!(work.info().await.lag, 1);
+    basket.0.lock().room = 9;
+    membership.ready();
+    eventually(async || (basket.0.lock().taken.len() == 4).then_some(())).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_withdrawn_claim_takes_nothing() {
     let work = work();
     work.put(over("work/#")).await;

@@ -101,7 +101,7 @@ async fn who_waits_once_is_counted_before_it_is_answered() {
 struct Member(Arc<AtomicUsize>);
 
 impl Consumer for Member {
-    fn take(&mut self, _: &Handed) -> Taken {
+    fn take(&mut self, _: &[Handed]) -> Taken {
         self.0.fetch_add(1, Ordering::SeqCst);
         Taken::Yes
     }

@@ -130,13 +130,13 @@ impl Basket {
 }
 
 impl Consumer for Basket {
-    fn take(&mut self, handed: &Handed) -> Taken {
+    fn take(&mut self, handed: &[Handed]) -> Taken {
         let mut state = self.0.lock();
         if state.room == 0 {
             return Taken::No;
         }
-        state.room -= 1;
-        state.taken.push(handed.clone());
+        state.room = state.room.saturating_sub(handed.len());
+        state.taken.extend_from_slice(handed);
         if state.room == 0 { Taken::YesAndFull } else { Taken::Yes }
     }
 

@@ -42,8 +42,9 @@ impl Handed {
 
 /// Where a member's messages go.
 pub trait Consumer: Send + 'static {
-    /// Takes a message without ever blocking. One that is not taken goes to another member.
-    fn take(&mut self, handed: &Handed) -> Taken;
+    /// Takes messages without ever blocking, all of them or none; there is at least one. What is not taken is offered
+    /// again when there is room, unless its time was up and another member has it.
+    fn take(&mut self, handed: &[Handed]) -> Taken;
 
     /// Nothing more will come: the group was deleted, or the hub is stopping.
     fn end(&mut self, error: &Error);

@@ -90,6 +90,12 @@ impl Handle {
         say(&mut self.signals.lock());
         self.signalled.notify_one();
     }
+
+    /// Why nobody answers any more.
+    pub(super) fn why_over(&self) -> Error {
+        let ended = self.signals.lock().ended.clone();
+        ended.unwrap_or_else(|| crate::engine::ledger::group_deleted(&self.group))
+    }
 }
 
 impl Directory {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::cursor::{LogId, Offset, Since};
 use crate::engine::Durability;
-use crate::engine::ledger::{group_deleted, group_not_found};
+use crate::engine::ledger::group_not_found;
 use crate::engine::transaction::{Op, Outcome, PutGroup};
 use crate::error::{Error, Kind, Result};
 use crate::fanout::follower::Usage;
@@ -66,7 +66,7 @@ impl Membership {
     /// Dropping the future may leave it as it was.
     pub async fn set_limit(&self, limit: u32) -> Result<()> {
         let command = Command::Limit { member: self.member, limit };
-        self.handle.commands.send(command).await.map_err(|_| group_deleted(&self.handle.group))
+        self.handle.commands.send(command).await.map_err(|_| self.handle.why_over())
     }
 }
 
@@ -185,7 +185,7 @@ impl Hub {
         let claim = Claim { name, max, until, answer: to };
         let (member, number) = self.ask(&handle, |answer| Command::Claim(claim, answer)).await?;
         let mut withdrawal = Withdrawal { handle: &handle, claim: Some((member, number)) };
-        let answered = from.await.map_err(|_| group_deleted(group))?;
+        let answered = from.await.map_err(|_| handle.why_over())?;
         withdrawal.claim = None;
         answered
     }
@@ -252,9 +252,8 @@ impl Hub {
 
     async fn ask<T>(&self, handle: &Handle, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
         let (to, from) = oneshot::channel();
-        let gone = |()| group_deleted(&handle.group);
-        handle.commands.send(command(to)).await.map_err(|_| gone(()))?;
-        from.await.map_err(|_| gone(()))
+        handle.commands.send(command(to)).await.map_err(|_| handle.why_over())?;
+        from.await.map_err(|_| handle.why_over())
     }
 
     fn group(&self, group: &GroupName) -> Result<Arc<Handle>> {

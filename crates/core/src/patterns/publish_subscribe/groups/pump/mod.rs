@@ -396,15 +396,18 @@ impl Pump {
         for assignment in assignments {
             let Assignment { member, message, held, why } = assignment;
             let handed = Handed { message, log, count: held.count, why, until: held.due };
-            if let Err(handed) = self.seats.hand(member, handed, &mut self.board) {
+            if let Err(handed) = self.seats.hand(member, handed) {
                 self.claims.hand(member, handed);
             }
         }
+        self.seats.deliver(&mut self.board);
         self.claims.answer(&mut self.board);
     }
 
     /// Tells everybody that it is over.
     fn end(&mut self, error: &Error) {
+        // Those who come too late are told the same.
+        self.handle.signals.lock().ended = Some(error.clone());
         self.commands.close();
         self.seats.end(error);
         self.claims.end(error);
