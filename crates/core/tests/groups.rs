@@ -67,6 +67,23 @@ async fn a_claim_waits_for_the_next_message() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_claim_that_does_not_wait_is_given_what_is_there() {
+    let work = work();
+    work.publish("work/a", &["1", "2"]).await;
+    work.put(over("work/#")).await;
+    let began = tokio::time::Instant::now();
+    // It has to be read first, comes along with the one before, or was given back.
+    let first = work.claim("one", 1, NO_WAIT).await;
+    assert_eq!(texts(&first), ["1"]);
+    assert_eq!(texts(&work.claim("", 1, NO_WAIT).await), ["2"]);
+    assert!(work.claim("one", 1, NO_WAIT).await.is_empty());
+    work.hub.give_back(&group(), ids(&first), None).await.unwrap();
+    assert_eq!(texts(&work.claim("two", 1, NO_WAIT).await), ["1"]);
+    assert!(work.claim("two", 1, NO_WAIT).await.is_empty());
+    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_acknowledged_in_time_comes_again() {
     let work = work();
     let backoff = vec![Duration::from_secs(1), Duration::from_secs(5)];

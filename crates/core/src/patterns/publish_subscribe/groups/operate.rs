@@ -22,6 +22,8 @@ use crate::patterns::publish_subscribe::groups::directory::{Answers, Claim, Comm
 
 /// Topics whose messages are counted for a group's lag.
 const LAG_TOPICS_MAX: usize = 1_000;
+/// What reading the log may take for a claim that does not wait.
+const AT_ONCE: Duration = Duration::from_secs(1);
 /// Bytes of a member's name.
 pub const MEMBER_NAME_BYTES_MAX: usize = 128;
 
@@ -171,7 +173,8 @@ impl Hub {
         Ok(Membership { handle, member, _usage: usage })
     }
 
-    /// Claims messages; if there are none, waits. Empty when the time is up.
+    /// Claims messages; if there are none, waits. Empty when the time is up. One that does not wait is given what is there,
+    /// which may have to be read first.
     ///
     /// Dropping the future withdraws the claim. What was handed out in the same instant is handed out again.
     pub async fn claim_messages(&self, group: &GroupName, request: ClaimRequest) -> Result<Vec<Handed>> {
@@ -179,7 +182,10 @@ impl Hub {
         let _usage = Usage::within(&self.groups.n_members, self.limits.group_members, "members of groups")?;
         let handle = self.group(group)?;
         let (to, from) = oneshot::channel();
-        let wait = request.until.saturating_duration_since(Instant::now());
+        let mut wait = request.until.saturating_duration_since(Instant::now());
+        if wait.is_zero() && self.has_unclaimed(group).await? {
+            wait = AT_ONCE;
+        }
         let until = self.clock.now().plus(wait.min(self.limits.wait_max));
         let max = request.max.clamp(1, u32::try_from(self.limits.read_messages).unwrap_or(u32::MAX));
         let claim = Claim { name, max, until, answer: to };
@@ -254,6 +260,13 @@ impl Hub {
         let (to, from) = oneshot::channel();
         handle.commands.send(command(to)).await.map_err(|_| handle.why_over())?;
         from.await.map_err(|_| handle.why_over())
+    }
+
+    /// Whether there is something that a claim could be given and that has to be read first.
+    async fn has_unclaimed(&self, group: &GroupName) -> Result<bool> {
+        let info = self.describe_group(group).await?;
+        let room = usize::try_from(info.config.in_flight).unwrap_or(usize::MAX);
+        Ok(info.lag > 0 && info.in_flight < room)
     }
 
     fn group(&self, group: &GroupName) -> Result<Arc<Handle>> {

@@ -126,7 +126,6 @@ impl Pump {
             return Ok(true);
         }
         let n_commands = self.take_commands(now);
-        self.claims.expire(now, &mut self.board);
         if now >= self.read_pause_until {
             let mut read = self.read_on(hub);
             if read.is_ok() {
@@ -143,9 +142,12 @@ impl Pump {
             }
             self.answer();
             self.deliver(assignments);
+            self.claims.expire(now, &mut self.board);
             return Ok(true);
         }
         self.answer();
+        // Only now, so that a claim that does not wait is given what is there.
+        self.claims.expire(now, &mut self.board);
         if let Some(answer) = self.redrives.pop() {
             let redriven = letters::redrive(self, hub, now).await;
             // Whoever asked may have gone.
