@@ -95,17 +95,32 @@ impl Access {
 
     /// Whether everything a filter can match may be read: some grant's filter covers it.
     pub fn check_filter(&self, filter: &Filter) -> Result<()> {
-        let Some(grants) = &self.grants else { return Ok(()) };
-        let covered = grants
-            .iter()
-            .filter(|grant| grant.operations.contains(&Operation::Subscribe))
-            .any(|grant| grant.filters.iter().any(|outer| covers(outer, filter)));
-        if covered {
+        if self.allows_all(Operation::Subscribe, filter) {
             return Ok(());
         }
         Err(Error::new(
             Kind::Forbidden,
             format!("this token does not allow subscribe on all of {filter}; subscribe to a narrower filter"),
+        ))
+    }
+
+    /// Whether an operation is allowed on everything that a filter can match: some grant's filter covers it.
+    pub fn allows_all(&self, operation: Operation, filter: &Filter) -> bool {
+        let Some(grants) = &self.grants else { return true };
+        grants
+            .iter()
+            .filter(|grant| grant.operations.contains(&operation))
+            .any(|grant| grant.filters.iter().any(|outer| covers(outer, filter)))
+    }
+
+    /// The same as a result that says what is missing.
+    pub fn check_all(&self, operation: Operation, filter: &Filter) -> Result<()> {
+        if self.allows_all(operation, filter) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Forbidden,
+            format!("this token does not allow {} on all of {filter}; use one whose grants do", operation.name()),
         ))
     }
 }
@@ -154,5 +169,10 @@ mod tests {
         assert!(!access.allows(Operation::Subscribe, &topic("chat/a")));
         assert!(!access.allows(Operation::Publish, &topic("other")));
         assert!(access.allows(Operation::Subscribe, &topic("$replies/abc")));
+        let filter = |text| Filter::parse(text).unwrap();
+        assert!(access.check_all(Operation::Publish, &filter("chat/+")).is_ok());
+        assert!(access.check_all(Operation::Publish, &filter("#")).is_err());
+        assert!(access.check_all(Operation::Manage, &filter("chat/a")).is_err());
+        assert!(Access::unrestricted().check_all(Operation::Manage, &filter("#")).is_ok());
     }
 }

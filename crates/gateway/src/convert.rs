@@ -51,16 +51,20 @@ pub(crate) fn parse_since(text: &str) -> Result<Since> {
 
 /// Appends a message's envelope. The log is the one of the batch that the message is in.
 pub(crate) fn write_envelope(out: &mut Vec<u8>, log: LogId, message: &Message) {
+    envelope::write(out, &envelope_parts(log, message), unique(&message.headers));
+}
+
+/// What a message's envelope is written from, but for its headers.
+pub(crate) fn envelope_parts(log: LogId, message: &Message) -> envelope::Parts<'_> {
     let at = |offset: Offset| Token { log: log.0, offset: offset.0 };
-    let parts = envelope::Parts {
+    envelope::Parts {
         topic: message.topic.as_str(),
         offset: at(message.offset),
         previous: at(message.previous),
         time_ms: message.time.0,
         content_type: message.content_type.as_str(),
         payload: &message.payload,
-    };
-    envelope::write(out, &parts, unique(&message.headers));
+    }
 }
 
 /// Appends the envelopes of a batch, joined by commas.

@@ -16,4 +16,5 @@ pub mod websocket;
 
 mod convert;
 mod format;
+mod groups;
 mod sse;

@@ -298,6 +298,9 @@ pub struct Redriven {
     pub redelivered: u64,
     /// Dead letters that were published again, since their originals are gone.
     pub republished: u64,
+    /// Dead letters that stay what they are: their topic is closed, or takes no such message any more.
+    #[serde(default)]
+    pub kept: u64,
     /// Whether there are more; ask again then.
     pub more: bool,
 }

@@ -136,6 +136,11 @@ impl Hub {
         self.engines[0].durability()
     }
 
+    /// What a log of the hub promises; none if it is not one of them.
+    pub fn durability_of(&self, log: LogId) -> Option<Durability> {
+        self.engine(log).map(|engine| engine.durability())
+    }
+
     /// Ends all followers with [`Kind::ShuttingDown`], finishes what was accepted, and refuses the rest.
     ///
     /// Dropping the future leaves the engines open.

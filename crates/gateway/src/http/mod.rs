@@ -4,6 +4,7 @@ mod around;
 pub(crate) mod body;
 pub(crate) mod create;
 pub(crate) mod dialect;
+pub(crate) mod groups;
 pub(crate) mod list;
 pub(crate) mod long_polling;
 pub(crate) mod pages;

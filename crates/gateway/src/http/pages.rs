@@ -20,7 +20,13 @@ This is a Quintet hub. Any topic can be used through five patterns, for example:
   push                     curl -N -H 'Accept: text/event-stream' '<hub>/topics/chat?offset=start'
   request and response     curl -d hello <hub>/services/echo
 
-Topics are listed at /topics, health is told at /health, and every problem explains itself at /problems/<slug>.
+Work is shared out among workers by groups:
+
+  set up                   curl -X PUT -d '{\"filter\":\"work/#\"}' <hub>/groups/workers
+  take a message           curl -X POST <hub>/groups/workers/claim
+  say that it is done      curl -X POST '<hub>/groups/workers/ack?delivery=<id>'
+
+Topics are listed at /topics, groups at /groups, health is told at /health, and every problem explains itself at /problems/<slug>.
 ";
 
 pub(crate) fn routes() -> Router<Gateway> {

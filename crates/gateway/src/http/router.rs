@@ -8,7 +8,7 @@ use quintet_wire::problem::kind::Kind;
 
 use crate::error::Problem;
 use crate::http::around::Around;
-use crate::http::{list, pages, responders, services, topics};
+use crate::http::{groups, list, pages, responders, services, topics};
 use crate::state::Gateway;
 use crate::websocket;
 
@@ -20,6 +20,7 @@ pub fn router(gateway: Gateway) -> Router {
         .merge(topics::routes())
         .merge(services::routes())
         .merge(responders::routes())
+        .merge(groups::routes())
         .merge(websocket::routes());
     Router::new()
         .merge(guarded)

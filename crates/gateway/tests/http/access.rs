@@ -65,6 +65,15 @@ async fn nothing_but_pages_is_open_without_a_token() {
         "POST /responders/echo/claim",
         "POST /responders/echo/requests/1",
         "POST /responders/echo/requests/1/progress",
+        "GET /groups",
+        "GET /groups/g",
+        "PUT /groups/g",
+        "DELETE /groups/g",
+        "POST /groups/g/claim",
+        "POST /groups/g/ack",
+        "POST /groups/g/nack",
+        "POST /groups/g/extend",
+        "POST /groups/g/redrive",
     ];
     for line in closed {
         let answer = door.ask(line, &[TEXT], if line.starts_with("POST") { "x" } else { "" }).await;

@@ -3,6 +3,8 @@
 
 mod access;
 mod edges;
+mod groups;
+mod groups_access;
 mod harness;
 mod lean;
 mod live;

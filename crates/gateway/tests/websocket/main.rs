@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics says what is wrong")]
 
 mod framing;
+mod groups;
 mod many;
 mod raw;
 mod services;

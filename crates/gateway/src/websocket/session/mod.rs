@@ -1,6 +1,8 @@
-//! A session: one WebSocket through which a client subscribes, publishes, requests and responds. Text frames of JSON;
+//! A session: one WebSocket through which a client subscribes, publishes, consumes, requests and responds. Text frames of JSON;
 //! every command carries an id and gets exactly one answer. The frames are `quintet_wire::session`'s.
 
+mod consume;
+mod consumer_sink;
 pub(crate) mod protocol;
 pub(crate) mod publish;
 mod request;
@@ -15,6 +17,8 @@ pub(crate) use crate::websocket::session::upgrade::routes;
 
 /// Subscriptions of one session.
 const SUBSCRIPTIONS_MAX: usize = 1_000;
+/// Consumers of one session.
+const CONSUMERS_MAX: usize = 1_000;
 /// Responders of one session.
 const RESPONDERS_MAX: usize = 64;
 /// Requests of one session that wait for a reply.

@@ -5,17 +5,18 @@ use std::task::{Context, Poll};
 
 use quintet_core::access::Access;
 use quintet_core::patterns::request_response::request::RequestId;
-use quintet_wire::problem::kind::Kind;
 use quintet_wire::session::answer;
 use quintet_wire::session::command::{Command, Id};
 use quintet_wire::session::hub::Goodbye;
 use quintet_wire::websocket as code;
 
 use crate::error::Problem;
+use crate::groups::Word;
 use crate::state::Gateway;
 use crate::websocket::close::Close;
 use crate::websocket::frame::Message;
 use crate::websocket::protocol::{Link, Protocol};
+use crate::websocket::session::consume::{Consuming, Joined};
 use crate::websocket::session::respond::Serving;
 use crate::websocket::session::subscribe::{Started, Subscription};
 use crate::websocket::session::{publish, request};
@@ -28,10 +29,12 @@ pub(crate) struct Session {
     /// In the order of their numbers.
     pub(crate) subscriptions: Vec<Subscription>,
     /// In the order of their numbers.
+    pub(crate) consumers: Vec<Consuming>,
+    /// In the order of their numbers.
     pub(crate) responders: Vec<Serving>,
     /// Requests that this session was handed and has not replied to, and by which responder.
     pub(crate) handed: HashMap<RequestId, u32>,
-    /// The last number given to a subscription or responder; none is given twice.
+    /// The last number given to a subscription, consumer or responder; none is given twice.
     pub(crate) last_number: u32,
 }
 
@@ -41,6 +44,8 @@ pub(crate) enum Done {
     Answer(String),
     /// Where a subscription begins.
     Started(Box<Started>),
+    /// A consumer's place in its group.
+    Joined(Box<Joined>),
 }
 
 impl Session {
@@ -49,6 +54,7 @@ impl Session {
             gateway,
             access,
             subscriptions: Vec::new(),
+            consumers: Vec::new(),
             responders: Vec::new(),
             handed: HashMap::new(),
             last_number: 0,
@@ -95,14 +101,20 @@ impl Session {
                 let job = self.progress(id, asked);
                 link.work.push(Counts::Yes, charge, async { Done::Answer(job.await) });
             }
-            Command::Consume(_)
-            | Command::Ack(_)
-            | Command::Nack(_)
-            | Command::Extend(_)
-            | Command::Credit(_)
-            | Command::Unconsume(_) => {
-                let problem = Problem::new(Kind::NotImplemented, "this session does not take a group's messages yet");
-                link.socket.send(&refusal(&id, &problem), true);
+            Command::Consume(asked) => self.consume(link, charge, id, &asked),
+            Command::Ack(asked) => self.say(link, charge, id, asked.consumer, (Word::Acknowledge, asked.deliveries)),
+            Command::Nack(asked) => {
+                let word = Word::GiveBack(asked.delay.map(|delay| delay.0));
+                self.say(link, charge, id, asked.consumer, (word, asked.deliveries));
+            }
+            Command::Extend(asked) => {
+                let word = Word::Extend(asked.by.map(|by| by.0));
+                self.say(link, charge, id, asked.consumer, (word, asked.deliveries));
+            }
+            Command::Credit(asked) => self.set_credit(link, charge, id, asked),
+            Command::Unconsume(asked) => {
+                let answer = self.unconsume(&id, asked.consumer);
+                link.socket.send(&answer, true);
             }
             Command::Ping => link.socket.send(&publish::pong(&self.gateway, &id), true),
         }
@@ -134,6 +146,7 @@ impl Protocol for Session {
         match done {
             Done::Answer(answer) => link.socket.send(&answer, true),
             Done::Started(started) => self.follow(link.socket, *started),
+            Done::Joined(joined) => self.joined(link.socket, *joined),
         }
         Ok(())
     }
@@ -141,11 +154,15 @@ impl Protocol for Session {
     fn ready(&mut self, follower: u32) {
         if let Some(subscription) = self.subscription(follower) {
             subscription.ready();
+        } else {
+            self.consumer_is_ready(follower);
         }
     }
 
     fn ended(&mut self, follower: u32) {
-        self.forget(follower);
+        if self.forget(follower).is_none() {
+            self.forget_consumer(follower);
+        }
     }
 
     fn poll_event(&mut self, link: &mut Link<'_, Done>, cx: &mut Context<'_>) -> Poll<()> {
@@ -159,6 +176,7 @@ impl Protocol for Session {
 
     fn release(&mut self) {
         self.subscriptions.clear();
+        self.consumers.clear();
         self.responders.clear();
         self.handed.clear();
     }

@@ -52,6 +52,32 @@ impl Gate {
         self.state.store(OPEN, Ordering::Release);
     }
 
+    /// Whether something has to be told that could not be yet.
+    pub(crate) fn holds_notice(&self) -> bool {
+        !self.held.lock().is_empty()
+    }
+
+    /// For a sink: tells something, also before the gate is open.
+    pub(crate) fn notice(&self, socket: &Socket, frame: Bytes) -> Taken {
+        let mut held = self.held.lock();
+        if self.state() == SHUT {
+            held.push(frame);
+            return Taken::YesAndFull;
+        }
+        drop(held);
+        socket.notice(self.number, frame, || self.is_open())
+    }
+
+    /// Whether deliveries may be written.
+    pub(crate) fn is_open(&self) -> bool {
+        self.state() == OPEN
+    }
+
+    /// Whether the session has not answered yet.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.state() == SHUT
+    }
+
     /// Lets nothing through any more.
     pub(crate) fn cancel(&self) {
         self.state.store(CANCELLED, Ordering::Release);
@@ -114,7 +140,7 @@ impl SubscriptionSink {
             out.extend_from_slice(b"\",");
         };
         let taken = encode::with_head(body.len(), fill, |head| {
-            self.socket.offer(number, Frames { head, body: &body }, || self.gate.state() == OPEN)
+            self.socket.offer(number, Frames { head, body: &body }, || self.gate.is_open())
         });
         self.moved(batch.next(), taken);
         taken
@@ -126,13 +152,7 @@ impl SubscriptionSink {
             delivery::prefix(out, u64::from(number));
             write(out);
         });
-        let mut held = self.gate.held.lock();
-        if self.gate.state() == SHUT {
-            held.push(frame);
-            return Taken::YesAndFull;
-        }
-        drop(held);
-        self.socket.notice(number, frame, || self.gate.state() == OPEN)
+        self.gate.notice(&self.socket, frame)
     }
 
     /// The last delivery of a topic's subscription.
@@ -159,7 +179,7 @@ impl SubscriptionSink {
 impl Sink for SubscriptionSink {
     fn deliver(&mut self, delivered: &Delivery) -> Taken {
         let is_notice = matches!(delivered, Delivery::Gap { .. } | Delivery::Failed(_));
-        if self.gate.state() == SHUT && !is_notice {
+        if self.gate.is_shut() && !is_notice {
             // The session says that it is ready when it has answered.
             return Taken::No;
         }
