@@ -18,6 +18,8 @@ use crate::name::{Filter, TopicName};
 pub const GROUP_HELD_MAX: usize = 65_536;
 /// Delays in a group's list.
 pub const GROUP_BACKOFF_MAX: usize = 32;
+/// No time in a group is longer: to acknowledge, to rest, to be kept for longer.
+pub const GROUP_TIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The name of the log's own topic of a group begins with this.
 const TOPIC_PREFIX: &str = "$groups/";
 
@@ -110,11 +112,10 @@ impl GroupConfig {
         if self.filter.as_str().starts_with('$') {
             return refuse("a group cannot share out the hub's own topics; its filter must not begin with $".into());
         }
-        let longest = Duration::from_secs(7 * 24 * 3600);
-        if self.ack_wait < Duration::from_millis(100) || self.ack_wait > longest {
+        if self.ack_wait < Duration::from_millis(100) || self.ack_wait > GROUP_TIME_MAX {
             return refuse("ack_wait is at least 100ms and at most 7d".into());
         }
-        if self.backoff.len() > GROUP_BACKOFF_MAX || self.backoff.iter().any(|delay| *delay > longest) {
+        if self.backoff.len() > GROUP_BACKOFF_MAX || self.backoff.iter().any(|delay| *delay > GROUP_TIME_MAX) {
             return refuse(format!("backoff has at most {GROUP_BACKOFF_MAX} delays of at most 7d"));
         }
         let in_flight = 1..=GROUP_HELD_MAX as u32;

@@ -112,6 +112,9 @@ async fn a_message_can_be_given_back_and_kept_longer() {
     let began = tokio::time::Instant::now();
     let first = work.claim("one", 1, WAIT).await;
     assert_eq!(work.hub.give_back(&group(), ids(&first), Some(Duration::from_secs(3))).await.unwrap(), [Answer::Done]);
+    let ages = Some(Duration::from_secs(8 * 24 * 3600));
+    assert_eq!(kind(work.hub.give_back(&group(), ids(&first), ages).await), Kind::BadRequest);
+    assert_eq!(kind(work.hub.extend(&group(), ids(&first), ages).await), Kind::BadRequest);
     let second = work.claim("one", 1, WAIT).await;
     assert_eq!((began.elapsed().as_secs(), second[0].why, second[0].count), (3, Why::Nack, 2));
     tokio::time::sleep(Duration::from_secs(9)).await;

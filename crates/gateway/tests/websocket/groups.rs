@@ -49,7 +49,7 @@ impl Client {
                 let results = frame["ok"]["results"].as_array().unwrap_or_else(|| panic!("{frame}"));
                 return (results.iter().map(|said| said["result"].as_str().unwrap().to_owned()).collect(), delivered);
             }
-            delivered.extend(messages(frame, consumer));
+            delivered.extend(messages(&frame, consumer));
         }
     }
 
@@ -57,7 +57,7 @@ impl Client {
     async fn delivered(&mut self, consumer: u64, n: usize) -> Vec<Value> {
         let mut delivered = Vec::new();
         while delivered.len() < n {
-            delivered.extend(messages(self.json().await, consumer));
+            delivered.extend(messages(&self.json().await, consumer));
         }
         assert_eq!(delivered.len(), n);
         delivered
@@ -68,7 +68,7 @@ fn group() -> GroupName {
     GroupName::parse("g").unwrap()
 }
 
-fn messages(frame: Value, consumer: u64) -> Vec<Value> {
+fn messages(frame: &Value, consumer: u64) -> Vec<Value> {
     assert_eq!(frame["consumer"], consumer, "{frame}");
     frame["messages"].as_array().unwrap_or_else(|| panic!("{frame}")).clone()
 }
@@ -126,7 +126,7 @@ impl Client {
                 assert_eq!(frame["ok"], json!({}));
                 n_answered += 1;
             } else {
-                delivered.extend(messages(frame, consumer));
+                delivered.extend(messages(&frame, consumer));
             }
         }
         for _ in 0..2 {
@@ -280,7 +280,7 @@ async fn a_consumer_that_does_not_read_holds_back_nobody() {
         info.members.iter().find(|member| &*member.name == "slow").map_or(0, |member| member.in_flight)
     };
     while server.info().await.lag > 0 || n_taken + (held().await as usize) < n {
-        let mut delivered = messages(fast.json().await, number);
+        let mut delivered = messages(&fast.json().await, number);
         while !delivered.is_empty() {
             n_taken += delivered.len();
             let (_, more) = fast.say("ack", number, &ids(&delivered), json!({})).await;
@@ -295,7 +295,7 @@ async fn a_consumer_that_does_not_read_holds_back_nobody() {
     while n_read < n_slow {
         let (opcode, payload) = read_frame(&mut slow).await.unwrap();
         assert_eq!(opcode, 1);
-        n_read += messages(serde_json::from_slice(&payload).unwrap(), 1).len();
+        n_read += messages(&serde_json::from_slice(&payload).unwrap(), 1).len();
     }
     assert_eq!(n_read, n_slow);
 }

@@ -13,7 +13,7 @@ use crate::engine::ledger::group_not_found;
 use crate::engine::transaction::{Op, Outcome, PutGroup};
 use crate::error::{Error, Kind, Result};
 use crate::fanout::follower::Usage;
-use crate::group::{GroupConfig, GroupName};
+use crate::group::{GROUP_TIME_MAX, GroupConfig, GroupName};
 use crate::hub::{Hub, ListTopics};
 use crate::name::TopicName;
 use crate::patterns::publish_subscribe::groups::board::MemberId;
@@ -212,6 +212,7 @@ impl Hub {
         ids: Vec<DeliveryId>,
         delay: Option<Duration>,
     ) -> Result<Vec<Answer>> {
+        check_time(delay)?;
         self.say(group, ids, |ids, answer| Command::GiveBack(ids, delay, answer)).await
     }
 
@@ -219,6 +220,7 @@ impl Hub {
     ///
     /// Dropping the future does not take it back.
     pub async fn extend(&self, group: &GroupName, ids: Vec<DeliveryId>, by: Option<Duration>) -> Result<Vec<Answer>> {
+        check_time(by)?;
         self.say(group, ids, |ids, answer| Command::Extend(ids, by, answer)).await
     }
 
@@ -310,6 +312,14 @@ impl Drop for Withdrawal<'_> {
             self.handle.signal(|signals| signals.unclaimed.push(claim));
         }
     }
+}
+
+fn check_time(time: Option<Duration>) -> Result<()> {
+    if time.is_some_and(|time| time > GROUP_TIME_MAX) {
+        let detail = "a message rests or is kept for at most 7d at a time; say so again before that is over";
+        return Err(Error::new(Kind::BadRequest, detail));
+    }
+    Ok(())
 }
 
 fn check_member(name: &str) -> Result<Arc<str>> {
