@@ -15,6 +15,7 @@ mod patterns;
 mod auth;
 mod bad_input;
 mod binary;
+mod chaos;
 mod cli;
 mod crash;
 mod done;
