@@ -8,18 +8,19 @@ use crate::message::Message;
 use crate::patterns::publish_subscribe::groups::board::{Before, Board, Entry, IDLE_KEYS_MAX, KeyOf, LOADED_BYTES_MAX};
 
 impl Board {
-    /// Puts an entry where it belongs.
+    /// Puts an entry where it belongs. Its message is let go if it need not be in memory.
     pub(super) fn insert(&mut self, offset: Offset, mut entry: Entry) {
-        if entry.held.state == HeldState::Leased {
-            // Who holds it need not read it again, unless they fail.
+        // Who holds it need not read it again, unless they fail.
+        let leased = entry.held.state == HeldState::Leased;
+        if leased || self.loaded_bytes > LOADED_BYTES_MAX && self.is_idle(&entry) {
             entry.message = None;
-        } else if let Some(message) = &entry.message {
-            if self.loaded_bytes > LOADED_BYTES_MAX && self.is_idle(&entry) {
-                entry.message = None;
-            } else {
-                self.loaded_bytes += message.size();
-            }
         }
+        self.put(offset, entry);
+    }
+
+    /// Puts an entry where it belongs, with its message.
+    pub(super) fn put(&mut self, offset: Offset, entry: Entry) {
+        self.loaded_bytes += entry.message.as_ref().map_or(0, |message| message.size());
         let (state, due, key) = (entry.held.state, entry.held.due, entry.key.clone());
         if state == HeldState::Leased {
             self.timers.insert((due, offset));

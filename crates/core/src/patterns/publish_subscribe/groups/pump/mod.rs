@@ -17,7 +17,7 @@ use crate::fanout::Delivery;
 use crate::fanout::mailbox::{Mailbox, mailbox};
 use crate::group::{GroupConfig, GroupState};
 use crate::hub::Hub;
-use crate::patterns::publish_subscribe::groups::board::{Assignment, Board};
+use crate::patterns::publish_subscribe::groups::board::{Assignment, Board, LOADED_BYTES_MAX};
 use crate::patterns::publish_subscribe::groups::consumer::{Answer, DeliveryId, GroupInfo, Handed, MemberInfo};
 use crate::patterns::publish_subscribe::groups::directory::{Answers, Command, Handle};
 use crate::patterns::publish_subscribe::groups::letters;
@@ -127,12 +127,13 @@ impl Pump {
         }
         let n_commands = self.take_commands(now);
         self.claims.expire(now, &mut self.board);
+        let mut loaded = false;
         if now >= self.read_pause_until {
-            let mut read = self.read_on(hub);
-            if read.is_ok() {
-                read = self.load(hub).await;
-            }
-            self.note_read(read, now);
+            let read = match self.read_on(hub) {
+                Ok(()) => self.load(hub).await,
+                Err(error) => Err(error),
+            };
+            loaded = self.note_read(read, now);
         }
         let assignments = self.board.hand_out();
         let step = self.board.step();
@@ -152,7 +153,7 @@ impl Pump {
             drop(answer.send(redriven));
             return Ok(true);
         }
-        Ok(n_commands > 0)
+        Ok(n_commands > 0 || loaded)
     }
 
     /// Commits the board's step with what belongs to it.
@@ -198,29 +199,34 @@ impl Pump {
     }
 
     /// What cannot be read now is tried again later; acknowledgements do not wait for it.
-    fn note_read(&mut self, read: Result<()>, now: Timestamp) {
-        if let Err(error) = read {
+    fn note_read(&mut self, read: Result<bool>, now: Timestamp) -> bool {
+        read.unwrap_or_else(|error| {
             tracing::warn!(group = %self.handle.group, %error, "the group cannot read now and will try again");
             self.problem = Some(format!("the log cannot be read: {error}"));
             self.read_pause_until = now.plus(RETRY);
-        }
+            false
+        })
     }
 
-    /// Reads back claimed messages that are needed and not in memory.
-    async fn load(&mut self, hub: &Arc<Hub>) -> Result<()> {
-        loop {
-            let wanted = self.board.to_load(LOAD_MAX);
-            if wanted.is_empty() {
-                return Ok(());
-            }
-            for (offset, topic) in wanted {
-                let message = letters::load(hub, Position { log: self.handle.log, offset }, &topic).await?;
-                if message.is_none() {
+    /// Reads back some of the claimed messages that are needed and not in memory; tells whether there were any.
+    async fn load(&mut self, hub: &Arc<Hub>) -> Result<bool> {
+        let wanted = self.board.to_load(LOAD_MAX);
+        let any = !wanted.is_empty();
+        let mut bytes = 0;
+        for (offset, topic) in wanted {
+            let message = letters::load(hub, Position { log: self.handle.log, offset }, &topic).await?;
+            match &message {
+                Some(message) => bytes += message.size(),
+                None => {
                     tracing::warn!(group = %self.handle.group, %topic, offset = offset.0, "a claimed message is gone");
                 }
-                self.board.loaded(offset, message);
+            }
+            self.board.loaded(offset, message);
+            if bytes > LOADED_BYTES_MAX {
+                break;
             }
         }
+        Ok(any)
     }
 
     /// Takes what the log has, if a member has room for it.
@@ -300,7 +306,7 @@ impl Pump {
                 Ok(())
             }
         };
-        self.note_read(taken, now);
+        self.note_read(taken.map(|()| true), now);
     }
 
     fn take_signals(&mut self) -> Result<()> {

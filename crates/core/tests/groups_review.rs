@@ -1,0 +1,61 @@
+//! Consumer groups at their edges: what is large, what does not wait, what ends.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping")]
+
+#[path = "support/groups.rs"]
+#[allow(dead_code, reason = "not every test needs all of it")]
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quintet_core::cursor::LogId;
+use quintet_core::engine::memory::MemoryEngine;
+use quintet_core::group::GroupConfig;
+use quintet_core::limits::Limits;
+
+use crate::support::{Basket, TokioClock, Work, eventually, group, ids, over, texts};
+
+const WAIT: Duration = Duration::from_secs(5);
+
+fn work() -> Work {
+    let engine = Arc::new(MemoryEngine::new(LogId(7), Limits::default()));
+    Work::on(engine, Arc::new(TokioClock::default()), Limits::default())
+}
+
+fn keyed() -> GroupConfig {
+    GroupConfig { key: Some("key".into()), ..over("work/#") }
+}
+
+/// Fails instead of hanging, also when the group's task does not let go of its thread.
+fn in_time<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    let (to, from) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(test());
+        to.send(()).unwrap();
+    });
+    from.recv_timeout(Duration::from_secs(20)).expect("it is done in time");
+}
+
+#[test]
+fn large_messages_behind_one_key_hold_back_no_other() {
+    in_time(async || {
+        let work = work();
+        work.put(keyed()).await;
+        let large = "x".repeat(1 << 20);
+        for _ in 0..7 {
+            work.publish_keyed("work/a", "slow", &[&large]).await;
+        }
+        work.publish_keyed("work/a", "other", &["1", "2"]).await;
+        let slow = work.claim("slow", 1, WAIT).await;
+        assert_eq!(slow[0].message.payload.len(), 1 << 20);
+        let other = Basket::with_room(100);
+        let _member = work.hub.consume(&group(), "other", 10, Box::new(other.clone())).await.unwrap();
+        eventually(async || (work.info().await.waiting == 7).then_some(())).await;
+        let first = other.take();
+        assert_eq!(texts(&first), ["1"]);
+        work.hub.acknowledge(&group(), ids(&first)).await.unwrap();
+        let second = eventually(async || Some(other.take()).filter(|taken| !taken.is_empty())).await;
+        assert_eq!(texts(&second), ["2"]);
+    });
+}
