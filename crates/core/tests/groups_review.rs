@@ -15,6 +15,7 @@ use quintet_core::limits::Limits;
 
 use crate::support::{Basket, TokioClock, Work, eventually, group, ids, over, texts};
 
+const NO_WAIT: Duration = Duration::ZERO;
 const WAIT: Duration = Duration::from_secs(5);
 
 fn work() -> Work {
@@ -58,4 +59,24 @@ fn large_messages_behind_one_key_hold_back_no_other() {
         let second = eventually(async || Some(other.take()).filter(|taken| !taken.is_empty())).await;
         assert_eq!(texts(&second), ["2"]);
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_does_not_wait_gets_what_is_there() {
+    let work = work();
+    work.put(over("work/#")).await;
+    work.publish("work/a", &["1", "2"]).await;
+    assert_eq!(texts(&work.claim("", 1, NO_WAIT).await), ["1"]);
+    assert_eq!(texts(&work.claim("", 1, NO_WAIT).await), ["2"]);
+    assert!(work.claim("", 1, NO_WAIT).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_with_ever_new_names_do_not_gather() {
+    let work = work();
+    work.put(GroupConfig { ack_wait: Duration::from_secs(24 * 3600), ..over("work/#") }).await;
+    for i in 0..1_500 {
+        assert!(work.claim(&format!("worker-{i}"), 1, NO_WAIT).await.is_empty());
+    }
+    assert!(work.info().await.members.len() <= 1_025);
 }

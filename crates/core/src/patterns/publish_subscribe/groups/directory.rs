@@ -11,8 +11,8 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 
-use crate::clock::Timestamp;
 use crate::cursor::{LogId, Offset};
 use crate::error::{Error, Result};
 use crate::group::{GroupConfig, GroupName, GroupState};
@@ -80,7 +80,7 @@ pub(super) type Answers = oneshot::Sender<Result<Vec<Answer>>>;
 pub(super) struct Claim {
     pub(super) name: Arc<str>,
     pub(super) max: u32,
-    pub(super) until: Timestamp,
+    pub(super) until: Instant,
     pub(super) answer: oneshot::Sender<Result<Vec<Handed>>>,
 }
 

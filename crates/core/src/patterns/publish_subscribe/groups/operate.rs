@@ -179,8 +179,8 @@ impl Hub {
         let _usage = Usage::within(&self.groups.n_members, self.limits.group_members, "members of groups")?;
         let handle = self.group(group)?;
         let (to, from) = oneshot::channel();
-        let wait = request.until.saturating_duration_since(Instant::now());
-        let until = self.clock.now().plus(wait.min(self.limits.wait_max));
+        let longest = Instant::now().checked_add(self.limits.wait_max);
+        let until = longest.map_or(request.until, |longest| request.until.min(longest));
         let max = request.max.clamp(1, u32::try_from(self.limits.read_messages).unwrap_or(u32::MAX));
         let claim = Claim { name, max, until, answer: to };
         let (member, number) = self.ask(&handle, |answer| Command::Claim(claim, answer)).await?;
