@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use quintet_core::cursor::LogId;
 use quintet_core::engine::memory::MemoryEngine;
+use quintet_core::error::Kind;
 use quintet_core::group::GroupConfig;
 use quintet_core::limits::Limits;
 
-use crate::support::{Basket, TokioClock, Work, eventually, group, ids, over, texts};
+use crate::support::{Basket, TokioClock, Work, eventually, group, ids, kind, over, texts};
 
 const NO_WAIT: Duration = Duration::ZERO;
 const WAIT: Duration = Duration::from_secs(5);
@@ -69,6 +70,44 @@ async fn a_claim_that_does_not_wait_gets_what_is_there() {
     assert_eq!(texts(&work.claim("", 1, NO_WAIT).await), ["1"]);
     assert_eq!(texts(&work.claim("", 1, NO_WAIT).await), ["2"]);
     assert!(work.claim("", 1, NO_WAIT).await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_late_at_a_stopped_hub_is_told_so() {
+    let work = work();
+    work.put(over("work/#")).await;
+    let basket = Basket::with_room(1);
+    let _member = work.hub.consume(&group(), "one", 1, Box::new(basket.clone())).await.unwrap();
+    work.hub.shutdown().await.unwrap();
+    eventually(async || basket.0.lock().ended.clone()).await;
+    assert_eq!(kind(work.hub.acknowledge(&group(), Vec::new()).await), Kind::ShuttingDown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_of_a_dropped_hub_are_told() {
+    let work = work();
+    work.put(over("work/#")).await;
+    let basket = Basket::with_room(1);
+    let _member = work.hub.consume(&group(), "one", 1, Box::new(basket.clone())).await.unwrap();
+    drop(work);
+    let ended = eventually(async || basket.0.lock().ended.clone()).await;
+    assert_eq!(ended.kind(), &Kind::ShuttingDown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_joining_at_the_last_moment_is_no_member() {
+    let work = work();
+    work.put(over("work/#")).await;
+    {
+        let group = group();
+        let joining = work.hub.consume(&group, "one", 1, Box::new(Basket::with_room(1)));
+        let mut joining = std::pin::pin!(joining);
+        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(joining.as_mut().poll(cx))).await;
+        assert!(polled.is_pending());
+        // The group answers, and nobody reads it.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    eventually(async || work.info().await.members.is_empty().then_some(())).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::cursor::{LogId, Offset, Since};
 use crate::engine::Durability;
-use crate::engine::ledger::{group_deleted, group_not_found};
+use crate::engine::ledger::group_not_found;
 use crate::engine::transaction::{Op, Outcome, PutGroup};
 use crate::error::{Error, Kind, Result};
 use crate::fanout::follower::Usage;
@@ -18,7 +18,7 @@ use crate::hub::{Hub, ListTopics};
 use crate::name::TopicName;
 use crate::patterns::publish_subscribe::groups::board::MemberId;
 use crate::patterns::publish_subscribe::groups::consumer::{Answer, Consumer, DeliveryId, GroupInfo, Handed, Redriven};
-use crate::patterns::publish_subscribe::groups::directory::{Answers, Claim, Command, Handle};
+use crate::patterns::publish_subscribe::groups::directory::{Answers, Claim, Command, Handle, Place};
 
 /// Topics whose messages are counted for a group's lag.
 const LAG_TOPICS_MAX: usize = 1_000;
@@ -40,23 +40,23 @@ pub struct NewGroup {
 
 /// A member's place in a group. Dropping it leaves the group; what it holds is handed out again at once.
 pub struct Membership {
-    handle: Arc<Handle>,
-    member: MemberId,
+    place: Place,
     _usage: Usage,
 }
 
 impl fmt::Debug for Membership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Membership").field("group", &self.handle.group).finish_non_exhaustive()
+        f.debug_struct("Membership").field("group", &self.place.handle.group).finish_non_exhaustive()
     }
 }
 
 impl Membership {
     /// Says that a sink that was full can take more.
     pub fn ready(&self) {
-        self.handle.signal(|signals| {
-            if !signals.ready.contains(&self.member) {
-                signals.ready.push(self.member);
+        let member = self.place.member;
+        self.place.handle.signal(|signals| {
+            if !signals.ready.contains(&member) {
+                signals.ready.push(member);
             }
         });
     }
@@ -65,14 +65,8 @@ impl Membership {
     ///
     /// Dropping the future may leave it as it was.
     pub async fn set_limit(&self, limit: u32) -> Result<()> {
-        let command = Command::Limit { member: self.member, limit };
-        self.handle.commands.send(command).await.map_err(|_| group_deleted(&self.handle.group))
-    }
-}
-
-impl Drop for Membership {
-    fn drop(&mut self) {
-        self.handle.signal(|signals| signals.gone.push(self.member));
+        let command = Command::Limit { member: self.place.member, limit };
+        self.place.handle.commands.send(command).await.map_err(|_| self.place.handle.gone())
     }
 }
 
@@ -167,8 +161,8 @@ impl Hub {
         }
         let usage = Usage::within(&self.groups.n_members, self.limits.group_members, "members of groups")?;
         let handle = self.group(group)?;
-        let member = self.ask(&handle, |answer| Command::Join { name, limit, sink, answer }).await?;
-        Ok(Membership { handle, member, _usage: usage })
+        let place = self.ask(&handle, |answer| Command::Join { name, limit, sink, answer }).await?;
+        Ok(Membership { place, _usage: usage })
     }
 
     /// Claims messages; if there are none, waits. Empty when the time is up.
@@ -185,7 +179,7 @@ impl Hub {
         let claim = Claim { name, max, until, answer: to };
         let (member, number) = self.ask(&handle, |answer| Command::Claim(claim, answer)).await?;
         let mut withdrawal = Withdrawal { handle: &handle, claim: Some((member, number)) };
-        let answered = from.await.map_err(|_| group_deleted(group))?;
+        let answered = from.await.map_err(|_| handle.gone())?;
         withdrawal.claim = None;
         answered
     }
@@ -252,9 +246,8 @@ impl Hub {
 
     async fn ask<T>(&self, handle: &Handle, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
         let (to, from) = oneshot::channel();
-        let gone = |()| group_deleted(&handle.group);
-        handle.commands.send(command(to)).await.map_err(|_| gone(()))?;
-        from.await.map_err(|_| gone(()))
+        handle.commands.send(command(to)).await.map_err(|_| handle.gone())?;
+        from.await.map_err(|_| handle.gone())
     }
 
     fn group(&self, group: &GroupName) -> Result<Arc<Handle>> {

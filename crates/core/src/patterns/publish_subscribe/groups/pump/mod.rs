@@ -19,7 +19,7 @@ use crate::group::{GroupConfig, GroupState};
 use crate::hub::Hub;
 use crate::patterns::publish_subscribe::groups::board::{Assignment, Board, LOADED_BYTES_MAX};
 use crate::patterns::publish_subscribe::groups::consumer::{Answer, DeliveryId, GroupInfo, Handed, MemberInfo};
-use crate::patterns::publish_subscribe::groups::directory::{Answers, Command, Handle};
+use crate::patterns::publish_subscribe::groups::directory::{Answers, Command, Handle, Place, stopping};
 use crate::patterns::publish_subscribe::groups::letters;
 use crate::patterns::publish_subscribe::groups::pump::claims::Claims;
 use crate::patterns::publish_subscribe::groups::pump::seats::Seats;
@@ -98,7 +98,10 @@ impl Pump {
     /// Works until the group or the hub is gone.
     pub(super) async fn run(mut self) {
         loop {
-            let Some(hub) = self.hub.upgrade() else { return };
+            let Some(hub) = self.hub.upgrade() else {
+                self.end(&stopping());
+                return;
+            };
             if let Err(error) = self.take_signals() {
                 self.end(&error);
                 return;
@@ -368,9 +371,8 @@ impl Pump {
             Command::Join { name, limit, sink, answer } => {
                 let member = self.board.join(name, limit, true);
                 self.seats.take(member, sink);
-                if answer.send(member).is_err() {
-                    self.seats.leave(member, &mut self.board);
-                }
+                // The place that nobody takes, now or when it was sent, is left again.
+                drop(answer.send(Place { handle: Arc::clone(&self.handle), member }));
             }
             Command::Limit { member, limit } => self.board.limit(member, limit),
             Command::Claim(claim, answer) => self.claims.add(claim, answer, &mut self.board),
@@ -433,6 +435,8 @@ impl Pump {
 
     /// Tells everybody that it is over.
     fn end(&mut self, error: &Error) {
+        // What is still queued is dropped, and its senders look here.
+        self.handle.ended.get_or_init(|| error.clone());
         self.commands.close();
         self.seats.end(error);
         self.claims.end(error);
@@ -442,7 +446,6 @@ impl Pump {
         for answer in self.redrives.drain(..) {
             drop(answer.send(Err(error.clone())));
         }
-        // Dropping what is still queued tells its senders.
     }
 
     fn describe(&self) -> GroupInfo {
