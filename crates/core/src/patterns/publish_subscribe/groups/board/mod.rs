@@ -10,6 +10,8 @@
 mod members;
 mod place;
 mod plan;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub(super) use self::members::MemberId;
@@ -48,7 +50,9 @@ pub(super) struct Board {
     /// Read back from the log without their messages, so that their keys are not known yet.
     keyless: BTreeSet<Offset>,
     keys: HashMap<Arc<str>, Key>,
-    idle_keys: VecDeque<Arc<str>>,
+    /// Those without messages, by how long they have been.
+    idle_keys: BTreeMap<u64, Arc<str>>,
+    n_idled: u64,
     members: Members,
     n_leased: usize,
     /// Read, and not claimed yet.
@@ -86,6 +90,8 @@ struct Key {
     leased: Option<Offset>,
     /// The one that waits for nothing but its time and its member.
     placed: Option<Offset>,
+    /// Where it is among those without messages.
+    idle: Option<u64>,
 }
 
 /// What an entry was before this round.
@@ -122,7 +128,8 @@ impl Board {
             dying: BTreeSet::new(),
             keyless: BTreeSet::new(),
             keys: HashMap::new(),
-            idle_keys: VecDeque::new(),
+            idle_keys: BTreeMap::new(),
+            n_idled: 0,
             members: Members::default(),
             n_leased: 0,
             ready: VecDeque::new(),

@@ -26,7 +26,7 @@ impl Board {
             self.timers.insert((due, offset));
             self.n_leased += 1;
             if let Some(member) = entry.member {
-                self.members.lease(member);
+                self.members.lease(member, offset);
             }
         }
         self.held.insert(offset, entry);
@@ -57,7 +57,7 @@ impl Board {
             self.timers.remove(&(entry.held.due, offset));
             self.n_leased -= 1;
             if let Some(member) = entry.member {
-                self.members.release(member);
+                self.members.release(member, offset);
             }
         }
         self.unqueue(offset, &entry);
@@ -84,9 +84,18 @@ impl Board {
         let Some(of_key) = self.keys.get_mut(key) else { return };
         let next = if of_key.leased.is_some() { None } else { of_key.offsets.first().copied() };
         let before = std::mem::replace(&mut of_key.placed, next);
-        if of_key.offsets.is_empty() {
-            self.idle_keys.push_back(Arc::clone(key));
-            self.forget_idle_keys();
+        match (of_key.offsets.is_empty(), of_key.idle) {
+            (true, None) => {
+                self.n_idled += 1;
+                of_key.idle = Some(self.n_idled);
+                self.idle_keys.insert(self.n_idled, Arc::clone(key));
+                self.forget_idle_keys();
+            }
+            (false, Some(idle)) => {
+                of_key.idle = None;
+                self.idle_keys.remove(&idle);
+            }
+            _ => {}
         }
         if before == next {
             return;
@@ -150,10 +159,8 @@ impl Board {
 
     fn forget_idle_keys(&mut self) {
         while self.idle_keys.len() > IDLE_KEYS_MAX {
-            let Some(key) = self.idle_keys.pop_front() else { return };
-            if self.keys.get(&key).is_some_and(|of_key| of_key.offsets.is_empty()) {
-                self.keys.remove(&key);
-            }
+            let Some((_, key)) = self.idle_keys.pop_first() else { return };
+            self.keys.remove(&key);
         }
     }
 }
