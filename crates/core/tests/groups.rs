@@ -80,7 +80,7 @@ async fn a_claim_that_does_not_wait_is_given_what_is_there() {
     work.hub.give_back(&group(), ids(&first), None).await.unwrap();
     assert_eq!(texts(&work.claim("two", 1, NO_WAIT).await), ["1"]);
     assert!(work.claim("two", 1, NO_WAIT).await.is_empty());
-    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

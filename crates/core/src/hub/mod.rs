@@ -146,7 +146,7 @@ impl Hub {
     /// Dropping the future leaves the engines open.
     pub async fn shutdown(&self) -> Result<()> {
         self.services.stop().await;
-        self.groups.stop(&Error::new(Kind::ShuttingDown, "the hub is stopping; reconnect and go on"));
+        self.groups.stop();
         self.registry.shards.stop();
         for engine in self.engines.iter() {
             engine.close().await?;
@@ -188,6 +188,7 @@ impl Drop for Hub {
         for task in self.tasks.get_mut() {
             task.abort();
         }
+        self.groups.stop();
         // Followers that no shard has seen yet end, too.
         self.registry.shards.close();
     }

@@ -11,10 +11,11 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
 
-use crate::clock::Timestamp;
 use crate::cursor::{LogId, Offset};
-use crate::error::{Error, Result};
+use crate::engine::ledger::group_deleted;
+use crate::error::{Error, Kind, Result};
 use crate::group::{GroupConfig, GroupName, GroupState};
 use crate::hub::Hub;
 use crate::name::TopicName;
@@ -47,6 +48,8 @@ pub(super) struct Handle {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) signals: Mutex<Signals>,
     pub(super) signalled: Notify,
+    /// Why nobody can be reached here any more.
+    pub(super) ended: OnceLock<Error>,
     /// Waits for the hub.
     pending: Mutex<Option<(mpsc::Receiver<Command>, Box<GroupState>)>>,
 }
@@ -64,7 +67,7 @@ pub(super) struct Signals {
 
 /// What is asked of a group.
 pub(super) enum Command {
-    Join { name: Arc<str>, limit: u32, sink: Box<dyn Consumer>, answer: oneshot::Sender<MemberId> },
+    Join { name: Arc<str>, limit: u32, sink: Box<dyn Consumer>, answer: oneshot::Sender<Place> },
     Limit { member: MemberId, limit: u32 },
     Claim(Claim, oneshot::Sender<(MemberId, u64)>),
     Acknowledge(Vec<DeliveryId>, Answers),
@@ -80,7 +83,7 @@ pub(super) type Answers = oneshot::Sender<Result<Vec<Answer>>>;
 pub(super) struct Claim {
     pub(super) name: Arc<str>,
     pub(super) max: u32,
-    pub(super) until: Timestamp,
+    pub(super) until: Instant,
     pub(super) answer: oneshot::Sender<Result<Vec<Handed>>>,
 }
 
@@ -91,10 +94,25 @@ impl Handle {
         self.signalled.notify_one();
     }
 
-    /// Why nobody answers any more.
-    pub(super) fn why_over(&self) -> Error {
-        let ended = self.signals.lock().ended.clone();
-        ended.unwrap_or_else(|| crate::engine::ledger::group_deleted(&self.group))
+    /// The error for whoever finds nobody here.
+    pub(super) fn gone(&self) -> Error {
+        self.ended.get().cloned().unwrap_or_else(|| group_deleted(&self.group))
+    }
+}
+
+pub(super) fn stopping() -> Error {
+    Error::new(Kind::ShuttingDown, "the hub is stopping; reconnect and go on")
+}
+
+/// A member's place. Dropping it leaves the group.
+pub(super) struct Place {
+    pub(super) handle: Arc<Handle>,
+    pub(super) member: MemberId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.handle.signal(|signals| signals.gone.push(self.member));
     }
 }
 
@@ -118,6 +136,7 @@ impl Directory {
             commands,
             signals: Mutex::default(),
             signalled: Notify::new(),
+            ended: OnceLock::new(),
             pending: Mutex::new(Some((receiver, Box::new(state)))),
         });
         self.by_name.write().insert(group, Arc::clone(&handle));
@@ -152,15 +171,15 @@ impl Directory {
             && let Some(handle) = by_name.remove(&group)
         {
             drop(by_name);
-            let error = crate::engine::ledger::group_deleted(&group);
+            let error = group_deleted(&group);
             handle.signal(|signals| signals.ended = Some(error));
         }
     }
 
     /// Ends all members, because the hub is stopping.
-    pub(crate) fn stop(&self, error: &Error) {
+    pub(crate) fn stop(&self) {
         let all: Vec<_> = self.by_name.read().values().cloned().collect();
-        all.iter().for_each(|handle| handle.signal(|signals| signals.ended = Some(error.clone())));
+        all.iter().for_each(|handle| handle.signal(|signals| signals.ended = Some(stopping())));
     }
 
     pub(super) fn get(&self, group: &GroupName) -> Option<Arc<Handle>> {

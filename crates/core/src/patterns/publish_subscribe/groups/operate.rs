@@ -18,12 +18,10 @@ use crate::hub::{Hub, ListTopics};
 use crate::name::TopicName;
 use crate::patterns::publish_subscribe::groups::board::MemberId;
 use crate::patterns::publish_subscribe::groups::consumer::{Answer, Consumer, DeliveryId, GroupInfo, Handed, Redriven};
-use crate::patterns::publish_subscribe::groups::directory::{Answers, Claim, Command, Handle};
+use crate::patterns::publish_subscribe::groups::directory::{Answers, Claim, Command, Handle, Place};
 
 /// Topics whose messages are counted for a group's lag.
 const LAG_TOPICS_MAX: usize = 1_000;
-/// What reading the log may take for a claim that does not wait.
-const AT_ONCE: Duration = Duration::from_secs(1);
 /// Bytes of a member's name.
 pub const MEMBER_NAME_BYTES_MAX: usize = 128;
 
@@ -42,23 +40,23 @@ pub struct NewGroup {
 
 /// A member's place in a group. Dropping it leaves the group; what it holds is handed out again at once.
 pub struct Membership {
-    handle: Arc<Handle>,
-    member: MemberId,
+    place: Place,
     _usage: Usage,
 }
 
 impl fmt::Debug for Membership {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Membership").field("group", &self.handle.group).finish_non_exhaustive()
+        f.debug_struct("Membership").field("group", &self.place.handle.group).finish_non_exhaustive()
     }
 }
 
 impl Membership {
     /// Says that a sink that was full can take more.
     pub fn ready(&self) {
-        self.handle.signal(|signals| {
-            if !signals.ready.contains(&self.member) {
-                signals.ready.push(self.member);
+        let member = self.place.member;
+        self.place.handle.signal(|signals| {
+            if !signals.ready.contains(&member) {
+                signals.ready.push(member);
             }
         });
     }
@@ -67,14 +65,8 @@ impl Membership {
     ///
     /// Dropping the future may leave it as it was.
     pub async fn set_limit(&self, limit: u32) -> Result<()> {
-        let command = Command::Limit { member: self.member, limit };
-        self.handle.commands.send(command).await.map_err(|_| self.handle.why_over())
-    }
-}
-
-impl Drop for Membership {
-    fn drop(&mut self) {
-        self.handle.signal(|signals| signals.gone.push(self.member));
+        let command = Command::Limit { member: self.place.member, limit };
+        self.place.handle.commands.send(command).await.map_err(|_| self.place.handle.gone())
     }
 }
 
@@ -169,8 +161,8 @@ impl Hub {
         }
         let usage = Usage::within(&self.groups.n_members, self.limits.group_members, "members of groups")?;
         let handle = self.group(group)?;
-        let member = self.ask(&handle, |answer| Command::Join { name, limit, sink, answer }).await?;
-        Ok(Membership { handle, member, _usage: usage })
+        let place = self.ask(&handle, |answer| Command::Join { name, limit, sink, answer }).await?;
+        Ok(Membership { place, _usage: usage })
     }
 
     /// Claims messages; if there are none, waits. Empty when the time is up. One that does not wait is given what is there,
@@ -182,16 +174,13 @@ impl Hub {
         let _usage = Usage::within(&self.groups.n_members, self.limits.group_members, "members of groups")?;
         let handle = self.group(group)?;
         let (to, from) = oneshot::channel();
-        let mut wait = request.until.saturating_duration_since(Instant::now());
-        if wait.is_zero() && self.has_unclaimed(group).await? {
-            wait = AT_ONCE;
-        }
-        let until = self.clock.now().plus(wait.min(self.limits.wait_max));
+        let longest = Instant::now().checked_add(self.limits.wait_max);
+        let until = longest.map_or(request.until, |longest| request.until.min(longest));
         let max = request.max.clamp(1, u32::try_from(self.limits.read_messages).unwrap_or(u32::MAX));
         let claim = Claim { name, max, until, answer: to };
         let (member, number) = self.ask(&handle, |answer| Command::Claim(claim, answer)).await?;
         let mut withdrawal = Withdrawal { handle: &handle, claim: Some((member, number)) };
-        let answered = from.await.map_err(|_| handle.why_over())?;
+        let answered = from.await.map_err(|_| handle.gone())?;
         withdrawal.claim = None;
         answered
     }
@@ -260,15 +249,8 @@ impl Hub {
 
     async fn ask<T>(&self, handle: &Handle, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T> {
         let (to, from) = oneshot::channel();
-        handle.commands.send(command(to)).await.map_err(|_| handle.why_over())?;
-        from.await.map_err(|_| handle.why_over())
-    }
-
-    /// Whether there is something that a claim could be given and that has to be read first.
-    async fn has_unclaimed(&self, group: &GroupName) -> Result<bool> {
-        let info = self.describe_group(group).await?;
-        let room = usize::try_from(info.config.in_flight).unwrap_or(usize::MAX);
-        Ok(info.lag > 0 && info.in_flight < room)
+        handle.commands.send(command(to)).await.map_err(|_| handle.gone())?;
+        from.await.map_err(|_| handle.gone())
     }
 
     fn group(&self, group: &GroupName) -> Result<Arc<Handle>> {

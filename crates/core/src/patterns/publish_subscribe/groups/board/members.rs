@@ -12,6 +12,9 @@ pub(in crate::patterns::publish_subscribe::groups) type MemberId = u64;
 /// Payload bytes that one member is given in one round; a single larger message is given alone.
 const ROUND_BYTES_MAX: usize = 256 << 10;
 
+/// Members that have left and are still in turn.
+const RING_SPARE: usize = 64;
+
 /// A member.
 #[derive(Debug)]
 pub(in crate::patterns::publish_subscribe::groups) struct Member {
@@ -20,7 +23,8 @@ pub(in crate::patterns::publish_subscribe::groups) struct Member {
     /// Messages that it may hold: what it asked for, and no more than the group gives one member.
     limit: u32,
     asked_limit: u32,
-    n_held: u32,
+    /// What it holds.
+    leased: BTreeSet<Offset>,
     /// What it takes until it says more: for one that is connected as much as it may hold, for one that claims what its
     /// claim asks for.
     pub(super) asked: u32,
@@ -32,9 +36,13 @@ pub(in crate::patterns::publish_subscribe::groups) struct Member {
 }
 
 impl Member {
+    fn n_held(&self) -> u32 {
+        u32::try_from(self.leased.len()).unwrap_or(u32::MAX)
+    }
+
     /// Messages that it can be given now.
     pub(super) fn room(&self) -> u32 {
-        if self.round_bytes >= ROUND_BYTES_MAX { 0 } else { self.limit.saturating_sub(self.n_held).min(self.asked) }
+        if self.round_bytes >= ROUND_BYTES_MAX { 0 } else { self.limit.saturating_sub(self.n_held()).min(self.asked) }
     }
 }
 
@@ -71,16 +79,16 @@ impl Members {
         self.ring.iter().any(|id| self.by_id.get(id).is_some_and(|member| member.room() > 0))
     }
 
-    pub(super) fn lease(&mut self, id: MemberId) {
+    pub(super) fn lease(&mut self, id: MemberId, offset: Offset) {
         if let Some(member) = self.by_id.get_mut(&id) {
-            member.n_held += 1;
+            member.leased.insert(offset);
         }
     }
 
-    pub(super) fn release(&mut self, id: MemberId) {
+    pub(super) fn release(&mut self, id: MemberId, offset: Offset) {
         if let Some(member) = self.by_id.get_mut(&id) {
-            member.n_held = member.n_held.saturating_sub(1);
-            if member.n_held == 0 && !member.connected {
+            member.leased.remove(&offset);
+            if member.leased.is_empty() && !member.connected {
                 self.emptied.push(id);
             }
         }
@@ -107,6 +115,13 @@ impl Members {
             }
         }
         None
+    }
+
+    /// Keeps those that have left from gathering among those in turn.
+    fn tidy_ring(&mut self) {
+        if self.ring.len() > 2 * self.by_id.len() + RING_SPARE {
+            self.ring.retain(|id| self.by_id.contains_key(id));
+        }
     }
 
     /// Notes what a member was given in this round.
@@ -157,7 +172,7 @@ impl Board {
             name,
             limit: limit.min(self.config.in_flight_per_member),
             asked_limit: limit,
-            n_held: 0,
+            leased: BTreeSet::new(),
             asked: if connected { u32::MAX } else { 0 },
             connected,
             runnable: BTreeSet::new(),
@@ -189,13 +204,9 @@ impl Board {
     /// Removes a member. What it held is handed out again at once.
     pub(in crate::patterns::publish_subscribe::groups) fn leave(&mut self, id: MemberId) {
         let Some(member) = self.members.by_id.remove(&id) else { return };
+        self.members.tidy_ring();
         self.disown(member.runnable);
-        if member.n_held > 0 {
-            let mine = self.held.iter().filter(|(_, entry)| entry.member == Some(id)).map(|(offset, _)| *offset);
-            for offset in mine.collect::<Vec<_>>() {
-                self.lose(offset);
-            }
-        }
+        member.leased.into_iter().for_each(|offset| self.lose(offset));
     }
 
     /// Claiming members that hold nothing any more.
@@ -205,13 +216,13 @@ impl Board {
 
     /// Whether nothing is known of a member but its name.
     pub(in crate::patterns::publish_subscribe::groups) fn is_idle_member(&self, id: MemberId) -> bool {
-        self.members.get(id).is_none_or(|member| member.n_held == 0 && member.asked == 0)
+        self.members.get(id).is_none_or(|member| member.leased.is_empty() && member.asked == 0)
     }
 
     /// The members: id, name, what they hold and may hold, whether they are connected.
     pub(in crate::patterns::publish_subscribe::groups) fn members(
         &self,
     ) -> impl Iterator<Item = (MemberId, &Arc<str>, u32, u32, bool)> {
-        self.members.iter().map(|(id, member)| (id, &member.name, member.n_held, member.limit, member.connected))
+        self.members.iter().map(|(id, member)| (id, &member.name, member.n_held(), member.limit, member.connected))
     }
 }

@@ -10,6 +10,8 @@
 mod members;
 mod place;
 mod plan;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub(super) use self::members::MemberId;
@@ -20,13 +22,13 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::cursor::Offset;
-use crate::group::{GroupConfig, GroupCounts, GroupState, GroupStep, Held};
+use crate::group::{GroupConfig, GroupCounts, GroupState, GroupStep, Held, HeldState};
 use crate::message::Message;
 use crate::name::TopicName;
 use crate::patterns::publish_subscribe::groups::board::members::Members;
 
 /// Payload bytes of claimed messages that are kept in memory while they wait; what is beyond is read again.
-const LOADED_BYTES_MAX: usize = 4 << 20;
+pub(super) const LOADED_BYTES_MAX: usize = 4 << 20;
 /// Keys without messages whose member is remembered.
 const IDLE_KEYS_MAX: usize = 65_536;
 
@@ -48,7 +50,9 @@ pub(super) struct Board {
     /// Read back from the log without their messages, so that their keys are not known yet.
     keyless: BTreeSet<Offset>,
     keys: HashMap<Arc<str>, Key>,
-    idle_keys: VecDeque<Arc<str>>,
+    /// Those without messages, by how long they have been.
+    idle_keys: BTreeMap<u64, Arc<str>>,
+    n_idled: u64,
     members: Members,
     n_leased: usize,
     /// Read, and not claimed yet.
@@ -86,6 +90,8 @@ struct Key {
     leased: Option<Offset>,
     /// The one that waits for nothing but its time and its member.
     placed: Option<Offset>,
+    /// Where it is among those without messages.
+    idle: Option<u64>,
 }
 
 /// What an entry was before this round.
@@ -122,7 +128,8 @@ impl Board {
             dying: BTreeSet::new(),
             keyless: BTreeSet::new(),
             keys: HashMap::new(),
-            idle_keys: VecDeque::new(),
+            idle_keys: BTreeMap::new(),
+            n_idled: 0,
             members: Members::default(),
             n_leased: 0,
             ready: VecDeque::new(),
@@ -195,12 +202,30 @@ impl Board {
 
     /// Claimed messages that are needed now and not in memory.
     pub(super) fn to_load(&self, n_max: usize) -> Vec<(Offset, TopicName)> {
-        let missing = |offset: &&Offset| self.held.get(offset).is_some_and(|entry| entry.message.is_none());
-        let room = usize::try_from(self.members.room()).unwrap_or(usize::MAX);
+        let in_flight = (self.config.in_flight as usize).saturating_sub(self.n_leased);
+        let room = usize::try_from(self.members.room()).unwrap_or(usize::MAX).min(in_flight);
         let owned = self.members.iter().flat_map(|(_, m)| m.runnable.iter().take(m.room() as usize));
-        let wanted = self.keyless.iter().chain(&self.dying).chain(self.runnable.iter().take(room)).chain(owned);
-        let offsets: BTreeSet<Offset> = wanted.filter(missing).take(n_max).copied().collect();
-        offsets.into_iter().filter_map(|o| Some((o, self.held.get(&o)?.held.topic.clone()))).collect()
+        let mut missing = BTreeSet::new();
+        self.add_missing(self.keyless.iter(), n_max, &mut missing);
+        self.add_missing(self.dying.iter(), n_max, &mut missing);
+        self.add_missing(self.runnable.iter().take(room), n_max, &mut missing);
+        self.add_missing(owned.take(in_flight), n_max, &mut missing);
+        missing.into_iter().filter_map(|o| Some((o, self.held.get(&o)?.held.topic.clone()))).collect()
+    }
+
+    /// Adds those that are not in memory, until those before them that are fill the memory that they may take.
+    fn add_missing<'a>(&self, wanted: impl Iterator<Item = &'a Offset>, n_max: usize, missing: &mut BTreeSet<Offset>) {
+        let mut bytes = 0;
+        for offset in wanted {
+            match self.held.get(offset).map(|entry| &entry.message) {
+                Some(Some(message)) => bytes += message.size(),
+                Some(None) => drop(missing.insert(*offset)),
+                None => {}
+            }
+            if missing.len() >= n_max || bytes > LOADED_BYTES_MAX {
+                return;
+            }
+        }
     }
 
     /// Takes a message that was asked for. If it is gone, so is the claim.
@@ -211,11 +236,13 @@ impl Board {
             self.counts.lost += 1;
             return;
         };
+        let needed = entry.key != KeyOf::Unknown && entry.held.state != HeldState::Leased;
         if entry.key == KeyOf::Unknown {
             entry.key = self.key_of(&message);
         }
         entry.message = Some(message);
-        self.insert(offset, entry);
+        // What is needed now stays, or it would be read again and again.
+        if needed { self.put(offset, entry) } else { self.insert(offset, entry) }
     }
 
     /// When something is due next.

@@ -8,24 +8,25 @@ use crate::message::Message;
 use crate::patterns::publish_subscribe::groups::board::{Before, Board, Entry, IDLE_KEYS_MAX, KeyOf, LOADED_BYTES_MAX};
 
 impl Board {
-    /// Puts an entry where it belongs.
+    /// Puts an entry where it belongs. Its message is let go if it need not be in memory.
     pub(super) fn insert(&mut self, offset: Offset, mut entry: Entry) {
-        if entry.held.state == HeldState::Leased {
-            // Who holds it need not read it again, unless they fail.
+        // Who holds it need not read it again, unless they fail.
+        let leased = entry.held.state == HeldState::Leased;
+        if leased || self.loaded_bytes > LOADED_BYTES_MAX && self.is_idle(&entry) {
             entry.message = None;
-        } else if let Some(message) = &entry.message {
-            if self.loaded_bytes > LOADED_BYTES_MAX && self.is_idle(&entry) {
-                entry.message = None;
-            } else {
-                self.loaded_bytes += message.size();
-            }
         }
+        self.put(offset, entry);
+    }
+
+    /// Puts an entry where it belongs, with its message.
+    pub(super) fn put(&mut self, offset: Offset, entry: Entry) {
+        self.loaded_bytes += entry.message.as_ref().map_or(0, |message| message.size());
         let (state, due, key) = (entry.held.state, entry.held.due, entry.key.clone());
         if state == HeldState::Leased {
             self.timers.insert((due, offset));
             self.n_leased += 1;
             if let Some(member) = entry.member {
-                self.members.lease(member);
+                self.members.lease(member, offset);
             }
         }
         self.held.insert(offset, entry);
@@ -56,7 +57,7 @@ impl Board {
             self.timers.remove(&(entry.held.due, offset));
             self.n_leased -= 1;
             if let Some(member) = entry.member {
-                self.members.release(member);
+                self.members.release(member, offset);
             }
         }
         self.unqueue(offset, &entry);
@@ -83,9 +84,18 @@ impl Board {
         let Some(of_key) = self.keys.get_mut(key) else { return };
         let next = if of_key.leased.is_some() { None } else { of_key.offsets.first().copied() };
         let before = std::mem::replace(&mut of_key.placed, next);
-        if of_key.offsets.is_empty() {
-            self.idle_keys.push_back(Arc::clone(key));
-            self.forget_idle_keys();
+        match (of_key.offsets.is_empty(), of_key.idle) {
+            (true, None) => {
+                self.n_idled += 1;
+                of_key.idle = Some(self.n_idled);
+                self.idle_keys.insert(self.n_idled, Arc::clone(key));
+                self.forget_idle_keys();
+            }
+            (false, Some(idle)) => {
+                of_key.idle = None;
+                self.idle_keys.remove(&idle);
+            }
+            _ => {}
         }
         if before == next {
             return;
@@ -149,10 +159,8 @@ impl Board {
 
     fn forget_idle_keys(&mut self) {
         while self.idle_keys.len() > IDLE_KEYS_MAX {
-            let Some(key) = self.idle_keys.pop_front() else { return };
-            if self.keys.get(&key).is_some_and(|of_key| of_key.offsets.is_empty()) {
-                self.keys.remove(&key);
-            }
+            let Some((_, key)) = self.idle_keys.pop_first() else { return };
+            self.keys.remove(&key);
         }
     }
 }

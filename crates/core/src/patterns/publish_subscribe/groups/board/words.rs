@@ -114,6 +114,8 @@ impl Board {
     /// Messages went before they were claimed.
     pub(in crate::patterns::publish_subscribe::groups) fn note_gap(&mut self) {
         self.counts.lost += 1;
+        // It stays true when what else is done in this round is taken back.
+        self.committed.counts.lost += 1;
     }
 
     /// Whether anything is to go to the dead letters.

@@ -4,24 +4,29 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
-use crate::clock::Timestamp;
 use crate::error::Error;
 use crate::patterns::publish_subscribe::groups::board::{Board, MemberId};
 use crate::patterns::publish_subscribe::groups::consumer::Handed;
 use crate::patterns::publish_subscribe::groups::directory::Claim;
+
+/// Members with a name that wait for nothing and hold nothing.
+const IDLE_MEMBERS_MAX: usize = 1_024;
 
 /// Who waits for an answer.
 #[derive(Default)]
 pub(super) struct Claims {
     by_member: HashMap<MemberId, Claimer>,
     names: HashMap<Arc<str>, MemberId>,
-    deadlines: BTreeSet<(Timestamp, MemberId, u64)>,
+    deadlines: BTreeSet<(Instant, MemberId, u64)>,
     /// What the committed round gives to whom.
     given: Vec<MemberId>,
     last_claim: u64,
     /// When members count as gone that have not claimed again.
-    patience: BTreeSet<(Timestamp, MemberId)>,
+    patience: BTreeSet<(Instant, MemberId)>,
+    /// With so many, those that do nothing are looked for.
+    n_patient_max: usize,
 }
 
 struct Claimer {
@@ -30,18 +35,12 @@ struct Claimer {
     queue: VecDeque<(u64, Claim)>,
     given: Vec<Handed>,
     /// It counts as gone then, unless it claims again or holds something.
-    gone_at: Timestamp,
+    gone_at: Instant,
 }
 
 impl Claims {
     /// Queues a claim; tells whose it is and its number, by which it can be withdrawn.
-    pub(super) fn add(
-        &mut self,
-        claim: Claim,
-        now: Timestamp,
-        answer: oneshot::Sender<(MemberId, u64)>,
-        board: &mut Board,
-    ) {
+    pub(super) fn add(&mut self, claim: Claim, answer: oneshot::Sender<(MemberId, u64)>, board: &mut Board) {
         self.last_claim += 1;
         let number = self.last_claim;
         let known = self.names.get(&claim.name).copied().filter(|_| !claim.name.is_empty());
@@ -50,9 +49,14 @@ impl Claims {
             self.names.insert(Arc::clone(&claim.name), member);
         }
         self.deadlines.insert((claim.until, member, number));
-        let new = || Claimer { name: Arc::clone(&claim.name), queue: VecDeque::new(), given: Vec::new(), gone_at: now };
+        let new = || Claimer {
+            name: Arc::clone(&claim.name),
+            queue: VecDeque::new(),
+            given: Vec::new(),
+            gone_at: claim.until,
+        };
         let claimer = self.by_member.entry(member).or_insert_with(new);
-        let patient_until = claim.until.plus(board.config().ack_wait);
+        let patient_until = claim.until + board.config().ack_wait;
         self.patience.remove(&(claimer.gone_at, member));
         claimer.gone_at = claimer.gone_at.max(patient_until);
         self.patience.insert((claimer.gone_at, member));
@@ -72,9 +76,10 @@ impl Claims {
         self.ask_next(member, board);
     }
 
-    /// Answers those whose time is up: nothing came.
-    pub(super) fn expire(&mut self, now: Timestamp, board: &mut Board) {
-        while let Some((_, member, number)) = self.deadlines.first().copied().filter(|(until, _, _)| *until <= now) {
+    /// Answers those whose time is up: nothing came, and by `told_at` it is known what there is.
+    pub(super) fn expire(&mut self, now: Instant, told_at: Instant, board: &mut Board) {
+        let is_up = |(until, _, _): &(Instant, MemberId, u64)| (*until).max(told_at) <= now;
+        while let Some((_, member, number)) = self.deadlines.first().copied().filter(is_up) {
             self.deadlines.pop_first();
             if let Some(claim) = self.remove(member, number) {
                 // The caller may have gone.
@@ -89,10 +94,25 @@ impl Claims {
             self.patience.pop_first();
             self.forget_if_gone(member, now, board);
         }
+        self.forget_idle(board);
     }
 
-    pub(super) fn next_due(&self) -> Option<Timestamp> {
-        let deadline = self.deadlines.first().map(|(until, _, _)| *until);
+    /// Names are cheap; of those that wait for nothing and hold nothing, only some are remembered.
+    fn forget_idle(&mut self, board: &mut Board) {
+        if self.patience.len() <= self.n_patient_max {
+            return;
+        }
+        let is_idle = |member: &MemberId| {
+            self.by_member.get(member).is_some_and(|claimer| claimer.queue.is_empty()) && board.is_idle_member(*member)
+        };
+        let mut idle: Vec<MemberId> = self.patience.iter().map(|(_, member)| *member).filter(is_idle).collect();
+        idle.truncate(idle.len().saturating_sub(IDLE_MEMBERS_MAX / 2));
+        idle.into_iter().for_each(|member| self.forget(member, board));
+        self.n_patient_max = self.patience.len() + IDLE_MEMBERS_MAX / 2;
+    }
+
+    pub(super) fn next_due(&self, told_at: Instant) -> Option<Instant> {
+        let deadline = self.deadlines.first().map(|(until, _, _)| (*until).max(told_at));
         let patience = self.patience.first().map(|(until, _)| *until);
         deadline.into_iter().chain(patience).min()
     }
@@ -160,7 +180,7 @@ impl Claims {
     }
 
     /// A member that holds nothing and waits for nothing is there only as long as it has a name and may come back.
-    fn forget_if_gone(&mut self, member: MemberId, now: Timestamp, board: &mut Board) {
+    fn forget_if_gone(&mut self, member: MemberId, now: Instant, board: &mut Board) {
         let Some(claimer) = self.by_member.get(&member) else { return };
         let may_come_back = !claimer.name.is_empty() && now < claimer.gone_at;
         if claimer.queue.is_empty() && !may_come_back && board.is_idle_member(member) {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::clock::Timestamp;
 use crate::cursor::Position;
@@ -17,9 +17,9 @@ use crate::fanout::Delivery;
 use crate::fanout::mailbox::{Mailbox, mailbox};
 use crate::group::{GroupConfig, GroupState};
 use crate::hub::Hub;
-use crate::patterns::publish_subscribe::groups::board::{Assignment, Board};
+use crate::patterns::publish_subscribe::groups::board::{Assignment, Board, LOADED_BYTES_MAX};
 use crate::patterns::publish_subscribe::groups::consumer::{Answer, DeliveryId, GroupInfo, Handed, MemberInfo};
-use crate::patterns::publish_subscribe::groups::directory::{Answers, Command, Handle};
+use crate::patterns::publish_subscribe::groups::directory::{Answers, Command, Handle, Place, stopping};
 use crate::patterns::publish_subscribe::groups::letters;
 use crate::patterns::publish_subscribe::groups::pump::claims::Claims;
 use crate::patterns::publish_subscribe::groups::pump::seats::Seats;
@@ -32,8 +32,14 @@ const LOAD_MAX: usize = 256;
 const LETTERS_MAX: usize = 64;
 /// What could not be written is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
-/// Nothing is slept through for longer, so that a clock that was set does not leave anybody waiting.
+/// What is due is not slept through for longer, so that a clock that was set does not leave anybody waiting.
 const SLEEP_MAX: Duration = Duration::from_secs(5);
+/// With nothing due at all.
+const SLEEP_IDLE: Duration = Duration::from_secs(3600);
+/// Nobody is told that there is nothing before the log had so long to tell what there is.
+const READ_TIME: Duration = Duration::from_millis(100);
+/// Members that come and go find what was read for those before them.
+const FEED_IDLE: Duration = Duration::from_secs(30);
 
 /// A group at work.
 pub(super) struct Pump {
@@ -44,6 +50,10 @@ pub(super) struct Pump {
     next_command: Option<Command>,
     pub(super) board: Board,
     feed: Option<Mailbox>,
+    /// By then it has told of what there is, if there is anything.
+    feed_told_at: Instant,
+    /// It is kept until then without members.
+    feed_until: Instant,
     seats: Seats,
     claims: Claims,
     /// To be answered when the round is committed.
@@ -51,9 +61,9 @@ pub(super) struct Pump {
     redrives: Vec<tokio::sync::oneshot::Sender<Result<super::consumer::Redriven>>>,
     problem: Option<String>,
     /// Nothing is tried before.
-    pause_until: Timestamp,
-    letters_pause_until: Timestamp,
-    read_pause_until: Timestamp,
+    pause_until: Instant,
+    letters_pause_until: Instant,
+    read_pause_until: Instant,
 }
 
 impl Pump {
@@ -64,6 +74,7 @@ impl Pump {
         state: &GroupState,
     ) -> Self {
         let now = hub.upgrade().map(|hub| hub.now()).unwrap_or_default();
+        let begun = Instant::now();
         Self {
             hub,
             commands,
@@ -71,31 +82,36 @@ impl Pump {
             board: Board::new(state, now),
             handle,
             feed: None,
+            feed_told_at: begun,
+            feed_until: begun,
             seats: Seats::default(),
             claims: Claims::default(),
             answers: Vec::new(),
             redrives: Vec::new(),
             problem: None,
-            pause_until: Timestamp::default(),
-            letters_pause_until: Timestamp::default(),
-            read_pause_until: Timestamp::default(),
+            pause_until: begun,
+            letters_pause_until: begun,
+            read_pause_until: begun,
         }
     }
 
     /// Works until the group or the hub is gone.
     pub(super) async fn run(mut self) {
         loop {
-            let Some(hub) = self.hub.upgrade() else { return };
+            let Some(hub) = self.hub.upgrade() else {
+                self.end(&stopping());
+                return;
+            };
             if let Err(error) = self.take_signals() {
                 self.end(&error);
                 return;
             }
             let now = hub.now();
             self.board.tick(now);
-            let worked = if now < self.pause_until { Ok(false) } else { self.work(&hub, now).await };
+            let worked = if is_over(self.pause_until) { self.work(&hub, now).await } else { Ok(false) };
             match worked {
                 Ok(true) => {
-                    if now >= self.read_pause_until && now >= self.letters_pause_until {
+                    if is_over(self.read_pause_until) && is_over(self.letters_pause_until) {
                         self.problem = None;
                     }
                     // A busy group is not to starve others on a hub whose log answers at once.
@@ -113,25 +129,42 @@ impl Pump {
                 Err(error) => {
                     tracing::warn!(group = %self.handle.group, %error, "the group cannot go on now and will try again");
                     self.problem = Some(error.to_string());
-                    self.pause_until = now.plus(RETRY);
+                    self.pause_until = Instant::now() + RETRY;
                 }
             }
         }
     }
 
-    /// One round: letters, if there are any, in a transaction of their own; otherwise what was asked for and what can
-    /// be handed out. Tells whether anything was done.
+    /// Letters, if there are any, in a transaction of their own; then what was asked for and what can be handed out;
+    /// then a redrive, if one was asked for. Tells whether anything was done.
     async fn work(&mut self, hub: &Arc<Hub>, now: Timestamp) -> Result<bool> {
-        if now >= self.letters_pause_until && self.send_letters(hub, now).await? {
-            return Ok(true);
-        }
-        let n_commands = self.take_commands(now);
-        if now >= self.read_pause_until {
-            let mut read = self.read_on(hub);
-            if read.is_ok() {
-                read = self.load(hub).await;
+        let mut worked = is_over(self.letters_pause_until) && self.send_letters(hub, now).await?;
+        let round = self.round(hub, now).await;
+        // Nobody is told that there is nothing before it was looked for.
+        self.claims.expire(Instant::now(), self.feed_told_at, &mut self.board);
+        worked |= round?;
+        if let Some(answer) = self.redrives.pop() {
+            let redriven = letters::redrive(self, hub, now).await;
+            if redriven.is_err() {
+                // What was taken up and not committed comes with the next one.
+                self.board.undo();
             }
-            self.note_read(read, now);
+            // Whoever asked may have gone.
+            drop(answer.send(redriven));
+            worked = true;
+        }
+        Ok(worked)
+    }
+
+    async fn round(&mut self, hub: &Arc<Hub>, now: Timestamp) -> Result<bool> {
+        let n_commands = self.take_commands();
+        let mut loaded = false;
+        if is_over(self.read_pause_until) {
+            let read = match self.read_on(hub) {
+                Ok(()) => self.load(hub).await,
+                Err(error) => Err(error),
+            };
+            loaded = self.note_read(read);
         }
         let assignments = self.board.hand_out();
         let step = self.board.step();
@@ -142,19 +175,10 @@ impl Pump {
             }
             self.answer();
             self.deliver(assignments);
-            self.claims.expire(now, &mut self.board);
             return Ok(true);
         }
         self.answer();
-        // Only now, so that a claim that does not wait is given what is there.
-        self.claims.expire(now, &mut self.board);
-        if let Some(answer) = self.redrives.pop() {
-            let redriven = letters::redrive(self, hub, now).await;
-            // Whoever asked may have gone.
-            drop(answer.send(redriven));
-            return Ok(true);
-        }
-        Ok(n_commands > 0)
+        Ok(n_commands > 0 || loaded)
     }
 
     /// Commits the board's step with what belongs to it.
@@ -181,7 +205,7 @@ impl Pump {
             return Ok(false);
         }
         let loaded = self.load(hub).await;
-        self.note_read(loaded, now);
+        self.note_read(loaded);
         let dying = self.board.take_dying(LETTERS_MAX);
         if dying.is_empty() && self.board.step().is_empty() {
             return Ok(false);
@@ -193,44 +217,51 @@ impl Pump {
             }
             tracing::warn!(group = %self.handle.group, %error, "dead letters cannot be written now; they are kept");
             self.problem = Some(format!("dead letters cannot be written: {error}"));
-            self.letters_pause_until = now.plus(RETRY);
+            self.letters_pause_until = Instant::now() + RETRY;
             return Ok(false);
         }
         Ok(true)
     }
 
     /// What cannot be read now is tried again later; acknowledgements do not wait for it.
-    fn note_read(&mut self, read: Result<()>, now: Timestamp) {
-        if let Err(error) = read {
+    fn note_read(&mut self, read: Result<bool>) -> bool {
+        read.unwrap_or_else(|error| {
             tracing::warn!(group = %self.handle.group, %error, "the group cannot read now and will try again");
             self.problem = Some(format!("the log cannot be read: {error}"));
-            self.read_pause_until = now.plus(RETRY);
-        }
+            self.read_pause_until = Instant::now() + RETRY;
+            false
+        })
     }
 
-    /// Reads back claimed messages that are needed and not in memory.
-    async fn load(&mut self, hub: &Arc<Hub>) -> Result<()> {
-        loop {
-            let wanted = self.board.to_load(LOAD_MAX);
-            if wanted.is_empty() {
-                return Ok(());
-            }
-            for (offset, topic) in wanted {
-                let message = letters::load(hub, Position { log: self.handle.log, offset }, &topic).await?;
-                if message.is_none() {
+    /// Reads back some of the claimed messages that are needed and not in memory; tells whether there were any.
+    async fn load(&mut self, hub: &Arc<Hub>) -> Result<bool> {
+        let wanted = self.board.to_load(LOAD_MAX);
+        let any = !wanted.is_empty();
+        let mut bytes = 0;
+        for (offset, topic) in wanted {
+            let message = letters::load(hub, Position { log: self.handle.log, offset }, &topic).await?;
+            match &message {
+                Some(message) => bytes += message.size(),
+                None => {
                     tracing::warn!(group = %self.handle.group, %topic, offset = offset.0, "a claimed message is gone");
                 }
-                self.board.loaded(offset, message);
+            }
+            self.board.loaded(offset, message);
+            if bytes > LOADED_BYTES_MAX {
+                break;
             }
         }
+        Ok(any)
     }
 
     /// Takes what the log has, if a member has room for it.
     fn read_on(&mut self, hub: &Arc<Hub>) -> Result<()> {
+        if self.board.members().next().is_some() {
+            self.feed_until = Instant::now() + FEED_IDLE;
+        } else if is_over(self.feed_until) {
+            self.feed = None;
+        }
         if !self.board.wants_messages() {
-            if self.board.members().next().is_none() {
-                self.feed = None;
-            }
             return Ok(());
         }
         if self.feed.is_none() {
@@ -239,6 +270,7 @@ impl Pump {
             let (letterbox, mut mailbox) = mailbox();
             mailbox.attach(hub.follow(start, Box::new(letterbox))?);
             self.feed = Some(mailbox);
+            self.feed_told_at = Instant::now() + READ_TIME;
         }
         match self.feed.as_mut().and_then(Mailbox::try_take) {
             Some(delivery) => self.take_delivery(delivery),
@@ -247,6 +279,7 @@ impl Pump {
     }
 
     fn take_delivery(&mut self, delivery: Delivery) -> Result<()> {
+        self.feed_told_at = Instant::now() + READ_TIME;
         match delivery {
             Delivery::Messages { batch, .. } => self.board.offer(batch.messages()),
             Delivery::Gap { topic, .. } => {
@@ -265,29 +298,25 @@ impl Pump {
     }
 
     fn sleep_for(&self, now: Timestamp) -> Duration {
-        let mut due = [self.board.next_due(), self.claims.next_due()];
-        due.sort_unstable();
-        let due = due.into_iter().flatten().next();
-        let mut until = due.map_or(SLEEP_MAX, |due| due.since(now)).min(SLEEP_MAX);
-        if now < self.pause_until {
-            until = self.pause_until.since(now);
-        } else {
-            let pauses = [self.letters_pause_until, self.read_pause_until];
-            until =
-                pauses.iter().filter(|pause| **pause > now).map(|pause| pause.since(now)).fold(until, Duration::min);
+        let at = Instant::now();
+        if self.pause_until > at {
+            return self.pause_until - at;
         }
-        until.max(Duration::from_millis(1))
+        let idle = if self.feed.is_some() { SLEEP_MAX } else { SLEEP_IDLE };
+        let sleep_for = self.board.next_due().map_or(idle, |due| due.since(now).min(SLEEP_MAX));
+        let pauses = [self.letters_pause_until, self.read_pause_until].into_iter().filter(|pause| *pause > at);
+        let others = pauses.chain(self.claims.next_due(self.feed_told_at)).map(|due| due.saturating_duration_since(at));
+        others.fold(sleep_for, Duration::min).max(Duration::from_millis(1))
     }
 
     async fn wait(&mut self, sleep_for: Duration) {
-        let now = self.hub.upgrade().map(|hub| hub.now()).unwrap_or_default();
-        let paused = now < self.pause_until;
-        let wants = !paused && now >= self.read_pause_until && self.board.wants_messages();
+        let paused = !is_over(self.pause_until);
+        let wants = !paused && is_over(self.read_pause_until) && self.board.wants_messages();
         let handle = Arc::clone(&self.handle);
         let delivery = tokio::select! {
             biased;
             () = handle.signalled.notified() => return,
-            command = self.commands.recv(), if !paused => {
+            command = self.commands.recv(), if !paused && self.next_command.is_none() => {
                 // It is obeyed when the board knows the time.
                 self.next_command = command;
                 return;
@@ -302,7 +331,7 @@ impl Pump {
                 Ok(())
             }
         };
-        self.note_read(taken, now);
+        self.note_read(taken.map(|()| true));
     }
 
     fn take_signals(&mut self) -> Result<()> {
@@ -326,28 +355,27 @@ impl Pump {
         Ok(())
     }
 
-    fn take_commands(&mut self, now: Timestamp) -> usize {
+    fn take_commands(&mut self) -> usize {
         let mut n = 0;
         while n < ROUND_COMMANDS_MAX
             && let Some(command) = self.next_command.take().or_else(|| self.commands.try_recv().ok())
         {
-            self.obey(command, now);
+            self.obey(command);
             n += 1;
         }
         n
     }
 
-    fn obey(&mut self, command: Command, now: Timestamp) {
+    fn obey(&mut self, command: Command) {
         match command {
             Command::Join { name, limit, sink, answer } => {
                 let member = self.board.join(name, limit, true);
                 self.seats.take(member, sink);
-                if answer.send(member).is_err() {
-                    self.seats.leave(member, &mut self.board);
-                }
+                // The place that nobody takes, now or when it was sent, is left again.
+                drop(answer.send(Place { handle: Arc::clone(&self.handle), member }));
             }
             Command::Limit { member, limit } => self.board.limit(member, limit),
-            Command::Claim(claim, answer) => self.claims.add(claim, now, answer, &mut self.board),
+            Command::Claim(claim, answer) => self.claims.add(claim, answer, &mut self.board),
             Command::Acknowledge(ids, answer) => {
                 let each = |board: &mut Board, id: &DeliveryId| board.acknowledge(id.position.offset, id.count);
                 self.say(&ids, answer, each);
@@ -408,8 +436,8 @@ impl Pump {
 
     /// Tells everybody that it is over.
     fn end(&mut self, error: &Error) {
-        // Those who come too late are told the same.
-        self.handle.signals.lock().ended = Some(error.clone());
+        // What is still queued is dropped, and its senders look here.
+        self.handle.ended.get_or_init(|| error.clone());
         self.commands.close();
         self.seats.end(error);
         self.claims.end(error);
@@ -419,7 +447,6 @@ impl Pump {
         for answer in self.redrives.drain(..) {
             drop(answer.send(Err(error.clone())));
         }
-        // Dropping what is still queued tells its senders.
     }
 
     fn describe(&self) -> GroupInfo {
@@ -448,6 +475,10 @@ impl Pump {
     pub(super) fn handle(&self) -> &Arc<Handle> {
         &self.handle
     }
+}
+
+fn is_over(pause: Instant) -> bool {
+    Instant::now() >= pause
 }
 
 async fn take(feed: &mut Option<Mailbox>) -> Option<Delivery> {
