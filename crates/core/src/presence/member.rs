@@ -52,6 +52,11 @@ impl Member {
         Self::new(subject, Some(subject), None).ok().map(|member| Self { implied: true, ..member })
     }
 
+    /// Whether nobody asked for it.
+    pub fn is_implied(&self) -> bool {
+        self.implied
+    }
+
     /// What tells it from others.
     pub fn key(&self) -> &MemberKey {
         &self.key
