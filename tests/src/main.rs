@@ -21,6 +21,7 @@ mod crash;
 mod done;
 mod event_source;
 mod examples;
+mod presence;
 mod readme;
 mod shutdown;
 mod tidy;
