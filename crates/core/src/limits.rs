@@ -32,6 +32,8 @@ pub const PRESENCE_DATA_BYTES_MAX: usize = 1024;
 pub const PRESENCE_SNAPSHOT_MEMBERS_MAX: usize = 1_000;
 /// Changes that are kept of one topic's presence.
 pub const PRESENCE_EVENTS_KEPT: u64 = 10_000;
+/// Bytes of changes that are kept of one topic's presence, unless the bound of a topic in memory is lower.
+pub const PRESENCE_EVENTS_BYTES_KEPT: u64 = 4 << 20;
 /// How long the changes of a topic are kept on which nobody is, unless they are followed.
 pub const PRESENCE_EMPTY_KEPT: Duration = Duration::from_secs(60);
 /// The shortest lease of a poller.

@@ -216,6 +216,19 @@ async fn a_full_log_refuses_who_comes_and_forgets_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn changes_are_trimmed_and_never_refused_for_those_before_them() {
+    let (hub, _) = hub_with(Limits { memory_topic_bytes: 1_000, ..Limits::default() });
+    let at = snapshot(&hub).cursor;
+    for _ in 0..100 {
+        enter(&hub, "anna").leave();
+    }
+    let _ben = enter(&hub, "ben");
+    let gap = hub.read(&Read::new(name("$presence/chat"), Since::After(at.into()))).await.unwrap_err();
+    assert!(matches!(gap.kind(), Kind::Gap { .. }));
+    assert_eq!(told(&hub, Since::Start).await.last().unwrap(), "+ben");
+}
+
+#[tokio::test(start_paused = true)]
 async fn snapshots_come_in_parts() {
     let hub = hub();
     let _guards: Vec<_> = ["cleo", "anna", "ben"].iter().map(|id| enter(&hub, id)).collect();

@@ -15,7 +15,7 @@ use crate::cursor::{LogId, Position};
 use crate::engine::Engine;
 use crate::engine::transaction::{Append, Delete, Op, Retention, TopicConfig, Transaction};
 use crate::error::{Error, Kind, Result};
-use crate::limits::{Limits, PRESENCE_EMPTY_KEPT, PRESENCE_EVENTS_KEPT};
+use crate::limits::{Limits, PRESENCE_EMPTY_KEPT, PRESENCE_EVENTS_BYTES_KEPT, PRESENCE_EVENTS_KEPT};
 use crate::message::ContentType;
 use crate::name::TopicName;
 use crate::presence::alarms::{Alarm, AlarmId, Alarms};
@@ -60,7 +60,9 @@ impl Rosters {
         clock: &Arc<dyn Clock>,
         limits: &Limits,
     ) -> Result<Arc<Self>> {
-        let retention = Retention { count: Some(PRESENCE_EVENTS_KEPT), ..Retention::default() };
+        // A change is not to be refused for those before it, so that no bound of a topic is ever met.
+        let bytes = PRESENCE_EVENTS_BYTES_KEPT.min(limits.memory_topic_bytes);
+        let retention = Retention { count: Some(PRESENCE_EVENTS_KEPT), bytes: Some(bytes), age: None };
         Ok(Arc::new(Self {
             engine: Arc::clone(engine),
             registry: Arc::clone(registry),
