@@ -22,6 +22,7 @@ mod done;
 mod event_source;
 mod examples;
 mod groups;
+mod presence;
 mod readme;
 mod shutdown;
 mod tidy;

@@ -1,5 +1,5 @@
-//! What the documents tell people to paste works when pasted: every `sh` block of the README and of the pages on the
-//! five patterns is run as it stands, against a fresh hub.
+//! What the documents tell people to paste works when pasted: every `sh` block of the README, of the pages on the
+//! five patterns and of the one on presence is run as it stands, against a fresh hub.
 //!
 //! Only two things differ: the port, since other tests run beside this one, and the command that starts the hub, which
 //! is running already. A block whose first line is `# not run: <why>` is left out.
@@ -16,7 +16,7 @@ use crate::harness::cli::repository;
 use crate::harness::hub::{Hub, binary, clean};
 
 /// The documents, below the repository. A folder stands for the pages in it.
-const DOCUMENTS: [&str; 2] = ["README.md", "docs/patterns"];
+const DOCUMENTS: [&str; 3] = ["README.md", "docs/patterns", "docs/presence.md"];
 
 /// A block that somebody pastes should show something sooner than this.
 const BLOCK_TIME: Duration = Duration::from_secs(45);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use quintet_wire::session::command::Presence;
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::error::{Error, ErrorKind};
@@ -24,6 +25,8 @@ struct Inner {
     session: String,
     // Marked as sensitive, so that it is never shown.
     authorization: Option<HeaderValue>,
+    // What it is called on the topics that it reads.
+    member: Option<Presence>,
     http: reqwest::Client,
     // Trusts nobody when the hub has no TLS.
     tls: Arc<ClientConfig>,
@@ -74,7 +77,9 @@ impl Client {
             .tcp_nodelay(true)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Client { inner: Arc::new(Inner { base, session, authorization: None, http, tls: Arc::new(tls) }) })
+        Ok(Client {
+            inner: Arc::new(Inner { base, session, authorization: None, member: None, http, tls: Arc::new(tls) }),
+        })
     }
 
     /// The same client with a bearer token.
@@ -88,6 +93,15 @@ impl Client {
         let mut inner = Arc::unwrap_or_clone(self.inner);
         inner.authorization = Some(authorization);
         Ok(Client { inner: Arc::new(inner) })
+    }
+
+    /// The same client as a member of every topic that it reads, in whatever way: with this id (1 to 128 bytes, no
+    /// control characters) and these data (at most 1 KiB) it is shown in [`presence`](Client::presence).
+    #[must_use]
+    pub fn with_member(self, id: &str, data: Option<&str>) -> Self {
+        let mut inner = Arc::unwrap_or_clone(self.inner);
+        inner.member = Some(Presence { id: Some(id.to_owned()), data: data.map(str::to_owned) });
+        Client { inner: Arc::new(inner) }
     }
 
     /// The hub's URL, without a slash at the end.
@@ -116,6 +130,10 @@ impl Client {
 
     pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
         self.inner.authorization.as_ref()
+    }
+
+    pub(crate) fn member(&self) -> Option<&Presence> {
+        self.inner.member.as_ref()
     }
 
     pub(crate) fn get(&self, path_and_query: &str) -> reqwest::RequestBuilder {

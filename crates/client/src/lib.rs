@@ -47,6 +47,8 @@ pub mod long_polling;
 
 pub mod push;
 
+pub mod presence;
+
 pub mod responder;
 
 mod backoff;

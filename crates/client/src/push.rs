@@ -76,7 +76,8 @@ impl Session {
         loop {
             match &mut self.link {
                 Link::Idle => {
-                    let subscribe = Subscribe { selector: self.selector.clone(), since };
+                    let presence = self.client.member_of_selected(&self.selector);
+                    let subscribe = Subscribe { selector: self.selector.clone(), since, presence };
                     self.link = Link::Opening(open_session(self.client.clone(), subscribe).boxed());
                 }
                 Link::Opening(opening) => {
@@ -190,7 +191,8 @@ impl Events {
 }
 
 async fn open_events(client: Client, topic: String, since: Since) -> Result<Response, Error> {
-    let target = format!("{}?offset={}", path("/topics/", &topic)?, reading::offset(since));
+    let mut target = format!("{}?offset={}", path("/topics/", &topic)?, reading::offset(since));
+    client.write_member(&mut target, &topic);
     let accepted = format!("{}, {}", content::EVENTS, content::ENVELOPES);
     // No timeout on the request, as its answer does not end.
     let asked = client.get(&target).header(ACCEPT, accepted).send();
@@ -237,6 +239,7 @@ mod tests {
     use quintet_wire::payload::Body;
     use quintet_wire::problem::kind::Kind;
     use quintet_wire::problem::object::Problem;
+    use quintet_wire::session::command::Presence;
     use quintet_wire::session::{answer, delivery, hub};
     use quintet_wire::sse::event;
     use quintet_wire::token::Token;
@@ -294,12 +297,14 @@ mod tests {
     #[tokio::test]
     async fn a_broken_session_goes_on_from_the_cursor() {
         let (hub, client) = FakeHub::start().await;
-        let mut subscription = client.push("t", Since::Now);
+        let member = Presence { id: Some("anna".into()), data: None };
+        let mut subscription = client.with_member("anna", None).push("t", Since::Now);
         let hub_side = async {
             for (since, offset) in [(Since::Now, 6), (Since::At(at(7)), 9)] {
                 let mut session = hub.session().await;
                 let Some((id, Command::Subscribe(subscribe))) = session.command().await else { panic!("no subscribe") };
-                assert_eq!(subscribe, Subscribe { selector: Selector::Topic("t".into()), since });
+                let presence = Some(member.clone());
+                assert_eq!(subscribe, Subscribe { selector: Selector::Topic("t".into()), since, presence });
                 session.say(answer::ok(&id, &Subscribed { subscription: 3, cursor: at(5) })).await;
                 session.say(delivery(offset, offset + 1)).await;
             }

@@ -50,6 +50,7 @@ pub(crate) async fn read(client: &Client, topic: &str, since: Since, how: How) -
         within += wait;
         write!(target, "&live=long-poll&timeout={}", wait.as_secs()).expect("a string takes every text");
     }
+    client.write_member(&mut target, topic);
     let mut request = client.get(&target).header(ACCEPT, content::ENVELOPES);
     if let Some(etag) = &how.etag {
         request = request.header(IF_NONE_MATCH, etag);

@@ -71,8 +71,13 @@ impl Access {
     }
 
     /// Whether an operation on a name is allowed. Names that begin with `$replies/` cannot be guessed and so are
-    /// readable by whoever knows them.
+    /// readable by whoever knows them; who is on a topic (`$presence/…`) may be known to who may read the topic.
     pub fn allows(&self, operation: Operation, name: &TopicName) -> bool {
+        if operation == Operation::Subscribe
+            && let Some(topic) = name.members_of()
+        {
+            return self.allows(operation, &topic);
+        }
         if operation == Operation::Subscribe && name.as_str().starts_with("$replies/") {
             return true;
         }
@@ -106,6 +111,11 @@ impl Access {
 
     /// Whether an operation is allowed on everything that a filter can match: some grant's filter covers it.
     pub fn allows_all(&self, operation: Operation, filter: &Filter) -> bool {
+        if operation == Operation::Subscribe
+            && let Some(topics) = filter.members_of()
+        {
+            return self.allows_all(operation, &topics);
+        }
         let Some(grants) = &self.grants else { return true };
         grants
             .iter()
@@ -174,5 +184,31 @@ mod tests {
         assert!(access.check_all(Operation::Publish, &filter("#")).is_err());
         assert!(access.check_all(Operation::Manage, &filter("chat/a")).is_err());
         assert!(Access::unrestricted().check_all(Operation::Manage, &filter("#")).is_ok());
+    }
+
+    #[test]
+    fn presence_is_for_who_may_read_the_topic() {
+        let access = |filters: &[&str]| {
+            let filters = filters.iter().map(|filter| Filter::parse(filter).unwrap()).collect();
+            Access::new("anna", vec![Grant { operations: vec![Operation::Subscribe], filters }])
+        };
+        let topic = |access: &Access, name| access.allows(Operation::Subscribe, &TopicName::parse(name).unwrap());
+        let filter = |access: &Access, filter| access.check_filter(&Filter::parse(filter).unwrap()).is_ok();
+        let chat = access(&["chat/#"]);
+        assert!(topic(&chat, "$presence/chat/a") && topic(&chat, "$presence/chat"));
+        assert!(!topic(&chat, "$presence/other") && !topic(&chat, "$presence") && !topic(&chat, "$presence/$x"));
+        assert!(filter(&chat, "$presence/chat/#") && filter(&chat, "$presence/chat/+"));
+        assert!(!filter(&chat, "$presence/#") && !filter(&chat, "$presence/+") && !filter(&chat, "$presence/+/a"));
+        let all = access(&["#"]);
+        assert!(topic(&all, "$presence/chat/a") && filter(&all, "$presence/#"));
+        assert!(!topic(&all, "$keys/a") && !topic(&all, "$presence/$keys/a") && !filter(&all, "$presence/$keys/#"));
+        // Only the topic counts, not the name under which its members are told.
+        let named = access(&["$presence/#"]);
+        assert!(!topic(&named, "$presence/chat") && !filter(&named, "$presence/chat") && !topic(&named, "chat"));
+        let publisher = Access::new(
+            "ben",
+            vec![Grant { operations: vec![Operation::Publish], filters: vec![Filter::parse("#").unwrap()] }],
+        );
+        assert!(!topic(&publisher, "$presence/chat"));
     }
 }

@@ -22,6 +22,7 @@ pub mod limits;
 pub mod message;
 pub mod name;
 pub mod patterns;
+pub mod presence;
 pub mod randomness;
 pub mod reading;
 pub mod receipts;

@@ -24,6 +24,20 @@ pub const MESSAGE_ID_OVERHEAD_BYTES: usize = 160;
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 /// Bytes of all requests that wait or are being served.
 pub const REQUESTS_BYTES_MAX: usize = 256 << 20;
+/// Bytes of a member's id in presence.
+pub const PRESENCE_ID_BYTES_MAX: usize = 128;
+/// Bytes of a member's data in presence.
+pub const PRESENCE_DATA_BYTES_MAX: usize = 1024;
+/// Members of one snapshot.
+pub const PRESENCE_SNAPSHOT_MEMBERS_MAX: usize = 1_000;
+/// Changes that are kept of one topic's presence.
+pub const PRESENCE_EVENTS_KEPT: u64 = 10_000;
+/// Bytes of changes that are kept of one topic's presence, unless the bound of a topic in memory is lower.
+pub const PRESENCE_EVENTS_BYTES_KEPT: u64 = 4 << 20;
+/// How long the changes of a topic are kept on which nobody is, unless they are followed.
+pub const PRESENCE_EMPTY_KEPT: Duration = Duration::from_secs(60);
+/// The shortest lease of a poller.
+pub const PRESENCE_LEASE_MIN: Duration = Duration::from_secs(30);
 /// Producers and epochs count up to 2^53-1, the largest integer JavaScript holds exactly.
 pub const PRODUCER_NUMBER_MAX: u64 = (1 << 53) - 1;
 /// Messages handed to a follower in one batch.
@@ -93,6 +107,12 @@ pub struct Limits {
     pub key_window: Duration,
     /// History reads for lagging readers under way at once. Default 64.
     pub history_reads: usize,
+    /// Members in presence, over all topics. Default 100,000.
+    pub presence_members: usize,
+    /// Members in presence of one topic. Default 10,000.
+    pub presence_members_per_topic: usize,
+    /// How long a member whose connection was lost has to come back. Default 10 s.
+    pub presence_grace: Duration,
 }
 
 impl Default for Limits {
@@ -125,6 +145,9 @@ impl Default for Limits {
             responders: 10_000,
             key_window: Duration::from_secs(24 * 3600),
             history_reads: 64,
+            presence_members: 100_000,
+            presence_members_per_topic: 10_000,
+            presence_grace: Duration::from_secs(10),
         }
     }
 }

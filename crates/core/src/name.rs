@@ -7,6 +7,9 @@ use std::sync::Arc;
 use crate::error::{Error, Kind, Result};
 use crate::limits::{NAME_BYTES_MAX, NAME_LEVELS_MAX};
 
+/// Before a topic's name: the topic on which is told who comes to it and goes.
+const PRESENCE: &str = "$presence/";
+
 /// The name of a topic: levels separated by `/`, e.g. `chat/room-1`.
 ///
 /// At most 512 bytes and 32 levels; no level is empty, `.` or `..`; no control characters; no `+` or `#`. A name whose
@@ -33,6 +36,26 @@ impl TopicName {
     pub fn is_reserved(&self) -> bool {
         self.0.starts_with('$')
     }
+
+    /// The topic on which is told who comes to this one and goes. The hub's own have none.
+    pub fn presence(&self) -> Result<Self> {
+        if self.is_reserved() {
+            return Err(Error::new(Kind::Forbidden, "names that begin with $ are the hub's own and have no presence"));
+        }
+        Self::parse(&format!("{PRESENCE}{self}")).map_err(|_| {
+            let (bytes, levels) = (NAME_BYTES_MAX - PRESENCE.len(), NAME_LEVELS_MAX - 1);
+            bad(format!("with presence a topic name has at most {bytes} bytes and {levels} levels"))
+        })
+    }
+
+    /// The topic of whose members this one tells, if it is one of those.
+    pub fn members_of(&self) -> Option<Self> {
+        topic_of_members(&self.0).map(|topic| Self(topic.into()))
+    }
+}
+
+fn topic_of_members(text: &str) -> Option<&str> {
+    text.strip_prefix(PRESENCE).filter(|topic| !topic.starts_with('$'))
 }
 
 impl fmt::Debug for TopicName {
@@ -83,6 +106,11 @@ impl Filter {
     /// Whether the filter holds no wildcard and so names one topic.
     pub fn is_exact(&self) -> bool {
         !self.0.split('/').any(|level| matches!(level, "+" | "#"))
+    }
+
+    /// The filter of topics of whose members the topics tell that match this one, if it can match no others.
+    pub fn members_of(&self) -> Option<Self> {
+        topic_of_members(&self.0).map(|filter| Self(filter.into()))
     }
 
     /// Whether a topic is meant.
@@ -187,6 +215,23 @@ mod tests {
         check("+/a", &["b/a"], &["$replies/a"]);
         check("$presence/#", &["$presence/a", "$presence"], &["presence/a"]);
         check("a/+/c", &["a/b/c"], &["a/c", "a/b/d"]);
+    }
+
+    #[test]
+    fn presence_is_told_of_topics_that_are_not_the_hubs_own() {
+        let name = |text: &str| TopicName::parse(text).unwrap();
+        assert_eq!(name("chat/a").presence().unwrap(), name("$presence/chat/a"));
+        assert_eq!(name("$presence/chat/a").members_of(), Some(name("chat/a")));
+        for other in ["chat", "$presence", "$presences/chat", "$presence/$replies/x", "$presence/$presence/a"] {
+            assert_eq!(name(other).members_of(), None, "{other}");
+        }
+        assert_eq!(name("$replies/x").presence().unwrap_err().kind(), &Kind::Forbidden);
+        assert_eq!(name(&"a".repeat(502)).presence().unwrap().as_str().len(), NAME_BYTES_MAX);
+        assert_eq!(name(&"a".repeat(503)).presence().unwrap_err().kind(), &Kind::BadName);
+        let filter = |text: &str| Filter::parse(text).unwrap();
+        assert_eq!(filter("$presence/chat/#").members_of(), Some(filter("chat/#")));
+        assert_eq!(filter("$presence/#").members_of(), Some(filter("#")));
+        assert_eq!((filter("$presence").members_of(), filter("+/chat").members_of()), (None, None));
     }
 
     #[test]

@@ -6,6 +6,29 @@ use crate::auth::Tokens;
 use crate::origin::OriginRules;
 use crate::websocket::config::WebSocketConfig;
 
+/// Who is shown in presence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PresenceMode {
+    /// Nobody; whoever asks to be is refused.
+    Off,
+    /// Those who ask to be, by `Presence-Id` or the like.
+    Explicit,
+    /// These, and everybody who reads a topic with a token.
+    #[default]
+    Subjects,
+}
+
+impl PresenceMode {
+    /// All of them with the names that configurations use.
+    pub const NAMES: [(&'static str, Self); 3] =
+        [("off", Self::Off), ("explicit", Self::Explicit), ("subjects", Self::Subjects)];
+
+    /// The name used in configurations.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, mode)| *mode == self).map_or("", |(name, _)| name)
+    }
+}
+
 /// The settings of a gateway.
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
@@ -32,6 +55,8 @@ pub struct GatewayConfig {
     pub sse_rotation: Duration,
     /// What an `EventSource` waits before it connects again. Default 1 s.
     pub retry: Duration,
+    /// Who is shown in presence. Default [`PresenceMode::Subjects`].
+    pub presence: PresenceMode,
     /// How WebSockets are served.
     pub websocket: WebSocketConfig,
 }
@@ -50,6 +75,7 @@ impl Default for GatewayConfig {
             heartbeat: Duration::from_secs(15),
             sse_rotation: Duration::from_secs(60),
             retry: Duration::from_secs(1),
+            presence: PresenceMode::default(),
             websocket: WebSocketConfig::default(),
         }
     }

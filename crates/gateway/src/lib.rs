@@ -17,4 +17,5 @@ pub mod websocket;
 mod convert;
 mod format;
 mod groups;
+mod presence;
 mod sse;

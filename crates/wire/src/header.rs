@@ -52,6 +52,10 @@ pub const PREFER: &str = "prefer";
 pub const PREFERENCE_APPLIED: &str = "preference-applied";
 /// Where an `EventSource` was when its connection broke.
 pub const LAST_EVENT_ID: &str = "last-event-id";
+/// What a reader is called in presence.
+pub const PRESENCE_ID: &str = "presence-id";
+/// What a reader says of itself in presence.
+pub const PRESENCE_DATA: &str = "presence-data";
 /// A claimed request's id.
 pub const REQUEST_ID: &str = "request-id";
 /// A claimed request's method.

@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod groups;
 pub mod header;
 pub mod payload;
+pub mod presence;
 pub mod problem;
 pub mod session;
 pub mod sse;

@@ -26,6 +26,7 @@ use crate::limits::Limits;
 use crate::name::TopicName;
 use crate::patterns::publish_subscribe::groups::Directory;
 use crate::patterns::request_response::Services;
+use crate::presence::Presence;
 use crate::randomness::{Randomness, SystemRandomness};
 use crate::registry::Registry;
 
@@ -72,6 +73,7 @@ pub struct Hub {
     pub(crate) n_followers: Arc<AtomicUsize>,
     pub(crate) services: Arc<Services>,
     pub(crate) groups: Arc<Directory>,
+    presence: Presence,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -105,6 +107,7 @@ impl Hub {
         let engines: Engines = engines.into();
         let hub = Arc::new(Self {
             services: Arc::new(Services::new(&limits, randomness)),
+            presence: Presence::new(&engines, &registry, &clock, &limits)?,
             registry,
             engines: Arc::clone(&engines),
             limits,
@@ -129,6 +132,11 @@ impl Hub {
     /// The time of day.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Who is on which topic.
+    pub fn presence(&self) -> &Presence {
+        &self.presence
     }
 
     /// What topics are that do not say.
@@ -167,6 +175,12 @@ impl Hub {
         outcomes.into_iter().next().ok_or_else(|| Error::new(Kind::Internal, "the log answered nothing"))
     }
 
+    /// The log that a topic will be in, unless it is created otherwise.
+    pub(crate) fn home_of(&self, name: &TopicName) -> LogId {
+        let presence = name.members_of().and_then(|_| self.presence.log());
+        presence.unwrap_or_else(|| self.engines[0].log())
+    }
+
     /// Where the default log ends now.
     pub(crate) fn end_of(&self, log: LogId) -> Position {
         Position { log, offset: self.registry.through(log).unwrap_or_default() }
@@ -178,6 +192,7 @@ impl Hub {
             engine.maintain(now);
         }
         self.services.keep_time();
+        self.presence.keep_time().await;
         self.registry.sweep();
         self.expire_topics(now).await;
     }

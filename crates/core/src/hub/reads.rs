@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::cursor::{Position, Since};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::hub::Hub;
 use crate::hub::topics::not_found;
 use crate::name::TopicName;
@@ -20,7 +20,7 @@ impl Hub {
         absent: Absent,
     ) -> Result<(Option<Arc<Topic>>, Position)> {
         // The end has to be older than the look: a topic that comes into being in between is not to be skipped.
-        let end = self.end_of(self.engines[0].log());
+        let end = self.end_of(self.home_of(name));
         let topic = self.find(name).await?;
         if let Some(topic) = &topic {
             topic.check_not_hidden()?;
@@ -39,6 +39,7 @@ impl Hub {
                 own.map_or(cursor.position(), |(log, offset)| Position { log, offset })
             }
         };
+        self.check_log_of_members(name, position)?;
         if let Some(topic) = &topic
             && info.is_some()
         {
@@ -51,6 +52,17 @@ impl Hub {
         // The start of what does not exist yet is the end of what there is.
         let position = if position.is_start() { end } else { position };
         Ok((topic, position))
+    }
+
+    /// Who is on a topic is told in one log only, so that a cursor of another one is stale although there may be no topic
+    /// to compare it with: what its reader knows was true of an earlier process.
+    fn check_log_of_members(&self, name: &TopicName, position: Position) -> Result<()> {
+        let is_other = |log| log != position.log && !position.is_start() && name.members_of().is_some();
+        if self.presence().log().is_some_and(is_other) {
+            let detail = "the cursor is of a hub that was started earlier; take a new snapshot of who is there";
+            return Err(Error::new(Kind::StaleCursor, detail));
+        }
+        Ok(())
     }
 
     /// Reads on from a position that was located.

@@ -52,7 +52,9 @@ impl Hub {
 
     fn start_filter(&self, filter: &Filter, since: &Since) -> Result<Start> {
         let mut start = Start { legs: SmallVec::new(), notices: Vec::new(), is_group: false };
-        for log in self.registry.logs() {
+        // Members are told of in one log only.
+        let only = filter.members_of().and_then(|_| self.presence().log());
+        for log in self.registry.logs().filter(|log| only.is_none_or(|only| only == *log)) {
             let (feed, usage) = self.registry.filter_feed(log, filter)?;
             let end = self.registry.through(log).unwrap_or_default();
             let mut known_trims = HashMap::new();

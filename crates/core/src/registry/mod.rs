@@ -35,8 +35,8 @@ const FEEDS_PER_MESSAGE: usize = 4;
 
 /// Everything that is visible.
 ///
-/// Lock order: an engine's own lock, `filters`, that of the receipts, `topics`, a log's tail, a topic or feed, a shard's
-/// inbox.
+/// Lock order: a roster (`core/presence`), an engine's own lock, `filters`, that of the receipts, `topics`, a log's tail,
+/// a topic or feed, a shard's inbox.
 pub(crate) struct Registry {
     pub(crate) shards: Arc<Shards>,
     pub(crate) receipts: Arc<Receipts>,

@@ -9,6 +9,7 @@ use http::header::{CACHE_CONTROL, VARY};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use quintet_core::cursor::Since;
 use quintet_core::error::{Kind as CoreKind, Result as CoreResult};
+use quintet_core::presence::Member;
 use quintet_core::reading::{Page, Read};
 use quintet_wire::header;
 use tokio::time::Instant;
@@ -16,7 +17,7 @@ use tokio::time::Instant;
 use crate::error::Result;
 use crate::http::query;
 use crate::http::read::{Encoding, limit};
-use crate::http::short_polling::{Caching, HEADERS_EXPECTED, Known, stream_headers, told};
+use crate::http::short_polling::{Caching, HEADERS_EXPECTED, Known, may_be_shared, stream_headers, told};
 use crate::http::topics::{Answer, TopicRequest, answer, set, set_true};
 use crate::sse::cursor::stream_cursor;
 
@@ -24,15 +25,24 @@ use crate::sse::cursor::stream_cursor;
 ///
 /// Nothing of the request goes into the future: its head lies in the connection's read buffer, which would be held for
 /// as long as the wait takes.
-pub(crate) fn read(asked: TopicRequest, since: Since, encoding: Encoding, request: &Request) -> Result<Answer> {
+pub(crate) fn read(
+    asked: TopicRequest,
+    member: Option<Member>,
+    since: Since,
+    encoding: Encoding,
+    request: &Request,
+) -> Result<Answer> {
     let (headers, uri) = (request.headers(), request.uri());
     let wait = Wait::of(&asked, headers, uri)?;
     let cursor = stream_cursor(query::parameter(uri, "cursor")?.as_deref(), asked.gateway.hub().now());
     // From a cursor the answer is the same for all who wait there, so that caches may hand it out.
-    let cacheable = matches!(since, Since::After(_)) && !wait.preferred;
+    let cacheable = matches!(since, Since::After(_)) && !wait.preferred && may_be_shared(member.as_ref());
     let caching = if cacheable { Caching::Keep } else { Caching::Revalidate };
     let read = Read { topic: asked.topic.clone(), since, messages: limit(uri)?, absent: asked.dialect.absent() };
     let known = Known::of(headers);
+    if let Some(member) = member {
+        asked.gateway.hub().presence().touch(&asked.topic, member, wait.time)?;
+    }
     Ok(answer(async move {
         let page = wait_for(&asked, &read, wait.time).await.map_err(|error| asked.dialect.refuse(error))?;
         let mut response =

@@ -8,6 +8,7 @@ pub(crate) mod groups;
 pub(crate) mod list;
 pub(crate) mod long_polling;
 pub(crate) mod pages;
+pub(crate) mod presence;
 pub(crate) mod producer;
 pub(crate) mod publish;
 pub(crate) mod query;

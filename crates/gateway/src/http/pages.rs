@@ -26,7 +26,7 @@ Work is shared out among workers by groups:
   take a message           curl -X POST <hub>/groups/workers/claim
   say that it is done      curl -X POST '<hub>/groups/workers/ack?delivery=<id>'
 
-Topics are listed at /topics, groups at /groups, health is told at /health, and every problem explains itself at /problems/<slug>.
+Topics are listed at /topics, who is on one is told at /presence/<topic>, groups at /groups, health is told at /health, and every problem explains itself at /problems/<slug>.
 ";
 
 pub(crate) fn routes() -> Router<Gateway> {

@@ -12,7 +12,7 @@ use crate::error::{Problem, Result};
 use crate::http::dialect::Dialect;
 use crate::http::topics::{Answer, TopicRequest, answer};
 use crate::http::{long_polling, query, short_polling};
-use crate::{sse, websocket};
+use crate::{presence, sse, websocket};
 
 /// Gives the answer of the way that is asked for, alone in its box: a poll may wait in it for long.
 pub(crate) fn read(asked: TopicRequest, request: Request) -> Result<Answer> {
@@ -28,14 +28,18 @@ pub(crate) fn read(asked: TopicRequest, request: Request) -> Result<Answer> {
         None => None,
     };
     let encoding = Encoding::of(request.headers());
+    let mode = asked.gateway.config().presence;
+    let member = presence::of_request(mode, &asked.access, &asked.topic, request.headers(), uri)?;
     match live(uri)? {
-        Some(Live::LongPoll) => long_polling::read(asked, offset.ok_or_else(offset_missing)?, encoding, &request),
+        Some(Live::LongPoll) => {
+            long_polling::read(asked, member, offset.ok_or_else(offset_missing)?, encoding, &request)
+        }
         Some(Live::Events) => {
             let since = offset.ok_or_else(offset_missing)?;
-            Ok(answer(async move { sse::durable::open(asked, &since, request.uri()).await }))
+            Ok(answer(async move { sse::durable::open(asked, member, &since, request.uri()).await }))
         }
         None if accepts(request.headers(), content::EVENTS) => {
-            Ok(answer(async move { sse::event_source::open(asked, offset, encoding, request.headers()).await }))
+            Ok(answer(async move { sse::event_source::open(asked, member, offset, encoding, request.headers()).await }))
         }
         None if query::prefer_wait(request.headers()).is_some() => {
             let since = match (offset, asked.dialect) {
@@ -43,9 +47,9 @@ pub(crate) fn read(asked: TopicRequest, request: Request) -> Result<Answer> {
                 (None, Dialect::Topics) => Since::Start,
                 (None, Dialect::Stream) => return Err(offset_missing()),
             };
-            long_polling::read(asked, since, encoding, &request)
+            long_polling::read(asked, member, since, encoding, &request)
         }
-        None => short_polling::read(asked, offset.unwrap_or(Since::Start), encoding, &request),
+        None => short_polling::read(asked, member, offset.unwrap_or(Since::Start), encoding, &request),
     }
 }
 

@@ -8,7 +8,7 @@ use quintet_wire::problem::kind::Kind;
 
 use crate::error::Problem;
 use crate::http::around::Around;
-use crate::http::{groups, list, pages, responders, services, topics};
+use crate::http::{groups, list, pages, presence, responders, services, topics};
 use crate::state::Gateway;
 use crate::websocket;
 
@@ -18,6 +18,7 @@ pub fn router(gateway: Gateway) -> Router {
     let guarded = Router::new()
         .route("/topics", get(list::list))
         .merge(topics::routes())
+        .merge(presence::routes())
         .merge(services::routes())
         .merge(responders::routes())
         .merge(groups::routes())

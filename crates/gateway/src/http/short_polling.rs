@@ -1,6 +1,8 @@
 //! Short polling: what is new since a cursor, at once (Durable Streams section 5.6). Long polling answers in the same
 //! shape, which is built here too.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
@@ -10,6 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use quintet_core::batch::Batch;
 use quintet_core::cursor::Since;
 use quintet_core::message::ContentType;
+use quintet_core::presence::Member;
 use quintet_core::reading::{Page, Read};
 use quintet_wire::problem::kind::Kind;
 use quintet_wire::{content, header};
@@ -24,18 +27,28 @@ use crate::http::topics::{Answer, TopicRequest, answer, put, set, set_true};
 pub(crate) const HEADERS_EXPECTED: usize = 12;
 
 /// Reads and answers at once. Dropping the future has no effect.
-pub(crate) fn read(asked: TopicRequest, since: Since, encoding: Encoding, request: &Request) -> Result<Answer> {
+pub(crate) fn read(
+    asked: TopicRequest,
+    member: Option<Member>,
+    since: Since,
+    encoding: Encoding,
+    request: &Request,
+) -> Result<Answer> {
     let is_now = since == Since::Now;
     let messages = limit(request.uri())?;
     let read = Read { topic: asked.topic.clone(), since, messages, absent: asked.dialect.absent() };
     let known = Known::of(request.headers());
+    let shared = may_be_shared(member.as_ref());
+    if let Some(member) = member {
+        asked.gateway.hub().presence().touch(&asked.topic, member, Duration::ZERO)?;
+    }
     Ok(answer(async move {
         let page = asked.gateway.hub().read(&read).await.map_err(|error| asked.dialect.refuse(error))?;
         let caching = match (is_now, page.up_to_date) {
             (true, _) => Caching::Never,
             // The protocol's max-age at the tail would freeze a browser's short poll for as long.
-            (false, true) => Caching::Revalidate,
-            (false, false) => Caching::Keep,
+            (false, false) if shared => Caching::Keep,
+            (false, _) => Caching::Revalidate,
         };
         told(&asked, &page, encoding, caching, &known)
     }))
@@ -50,6 +63,11 @@ pub(crate) enum Caching {
     Revalidate,
     /// It stays true: there is more behind it, and what it tells does not change.
     Keep,
+}
+
+/// Whether a cache may answer for the hub. Whoever asks to be seen has to come to the hub with every question.
+pub(crate) fn may_be_shared(member: Option<&Member>) -> bool {
+    member.is_none_or(Member::is_implied)
 }
 
 /// The answer to a read that found something, or that does not wait.

@@ -105,17 +105,23 @@ fn dispatch(gateway: Gateway, dialect: Dialect, request: Request) -> Result<Answ
 impl TopicRequest {
     /// Checks that the caller may read the topic.
     pub(crate) fn check_read(&self) -> Result<()> {
-        if self.topic.is_reserved() && !self.topic.as_str().starts_with("$replies/") {
-            let detail = "names that begin with $ are the hub's own; of these only $replies/… can be read";
-            return Err(Problem::new(Kind::Forbidden, detail));
-        }
-        self.check(Operation::Subscribe)
+        check_read(&self.access, &self.topic)
     }
 
     /// Checks an operation on the topic.
     pub(crate) fn check(&self, operation: Operation) -> Result<()> {
         Ok(self.access.check(operation, &self.topic)?)
     }
+}
+
+/// Checks that a caller may read a topic. Of the hub's own topics only those can be read whose names cannot be guessed,
+/// and those that tell who is on a topic.
+pub(crate) fn check_read(access: &Access, topic: &TopicName) -> Result<()> {
+    if topic.is_reserved() && !topic.as_str().starts_with("$replies/") && topic.members_of().is_none() {
+        let detail = "names that begin with $ are the hub's own; of these only $replies/… and $presence/… can be read";
+        return Err(Problem::new(Kind::Forbidden, detail));
+    }
+    Ok(access.check(Operation::Subscribe, topic)?)
 }
 
 async fn head(asked: TopicRequest) -> Result<Response> {

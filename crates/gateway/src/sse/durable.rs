@@ -16,6 +16,7 @@ use quintet_core::fanout::Delivery;
 use quintet_core::following::Selection;
 use quintet_core::hub::Hub;
 use quintet_core::message::{ContentType, Message};
+use quintet_core::presence::Member;
 use quintet_core::reading::{Page, Read};
 use quintet_wire::problem::kind::Kind;
 use quintet_wire::sse::durable::{Control, control, data, is_base64};
@@ -31,7 +32,7 @@ use crate::sse::feed::{Flow, Framing, Pieces, feed};
 use crate::sse::stream::{Voice, events, response};
 
 /// Opens the stream.
-pub(crate) async fn open(asked: TopicRequest, since: &Since, uri: &Uri) -> Result<Response> {
+pub(crate) async fn open(asked: TopicRequest, member: Option<Member>, since: &Since, uri: &Uri) -> Result<Response> {
     let hub = asked.gateway.hub();
     let refuse = |error| asked.dialect.refuse(error);
     // One message tells whether the cursor holds, whether there is anything, and of what type it is.
@@ -48,7 +49,7 @@ pub(crate) async fn open(asked: TopicRequest, since: &Since, uri: &Uri) -> Resul
         // The end is told at once, and nothing is followed.
         events(Body::from(framing.control(page.from, true, true)))
     } else {
-        follow(&asked, since, &page, framing).await?
+        follow(&asked, member, since, &page, framing).await?
     };
     if base64 {
         set(response.headers_mut(), header::STREAM_SSE_DATA_ENCODING, "base64");
@@ -56,7 +57,13 @@ pub(crate) async fn open(asked: TopicRequest, since: &Since, uri: &Uri) -> Resul
     Ok(response)
 }
 
-async fn follow(asked: &TopicRequest, since: &Since, page: &Page, framing: DurableFraming) -> Result<Response> {
+async fn follow(
+    asked: &TopicRequest,
+    member: Option<Member>,
+    since: &Since,
+    page: &Page,
+    framing: DurableFraming,
+) -> Result<Response> {
     let refuse = |error| asked.dialect.refuse(error);
     let hub = asked.gateway.hub();
     // A topic that does not exist yet may come into being in another log than the one its end was told of.
@@ -67,10 +74,11 @@ async fn follow(asked: &TopicRequest, since: &Since, page: &Page, framing: Durab
     let opening = if page.batch.is_empty() { framing.control(at, true, false) } else { Bytes::new() };
     let (sink, feed) = feed(Arc::new(framing), opening, at);
     let handle = hub.follow(start, Box::new(sink)).map_err(refuse)?;
+    let guard = member.map(|member| hub.presence().enter(&asked.topic, member)).transpose()?;
     let config = asked.gateway.config();
     let rotation = Some(config.sse_rotation);
     let voice = Voice { heartbeat, farewell, every: config.heartbeat, retry: config.retry, rotation };
-    Ok(response(feed, handle, voice, asked.gateway.shutdown()))
+    Ok(response(feed, handle, guard, voice, asked.gateway.shutdown()))
 }
 
 /// The page's one message has to be of the stream's type.

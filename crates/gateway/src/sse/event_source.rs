@@ -11,6 +11,7 @@ use quintet_core::cursor::{LogId, Position, Since};
 use quintet_core::fanout::Delivery;
 use quintet_core::following::Selection;
 use quintet_core::message::Message;
+use quintet_core::presence::Member;
 use quintet_core::reading::Read;
 use quintet_wire::problem::kind::Kind;
 use quintet_wire::token::Cursor;
@@ -28,6 +29,7 @@ use crate::sse::stream::{Voice, response};
 /// Opens the stream. `Last-Event-ID` goes before `offset`, which stays in the URL when a browser connects again.
 pub(crate) async fn open(
     asked: TopicRequest,
+    member: Option<Member>,
     offset: Option<Since>,
     encoding: Encoding,
     headers: &HeaderMap,
@@ -49,8 +51,9 @@ pub(crate) async fn open(
     sse::event::opening(&mut opening, millis(config.retry), &cursor(position));
     let (sink, feed) = feed(Arc::new(EventSourceFraming { encoding }), opening.into(), position);
     let handle = hub.follow(start, Box::new(sink)).map_err(refuse)?;
+    let guard = member.map(|member| hub.presence().enter(&asked.topic, member)).transpose()?;
     let voice = Voice { heartbeat, farewell, every: config.heartbeat, retry: config.retry, rotation: None };
-    Ok(response(feed, handle, voice, asked.gateway.shutdown()))
+    Ok(response(feed, handle, guard, voice, asked.gateway.shutdown()))
 }
 
 /// `204`, which ends an `EventSource` for good, when it comes back to a closed topic of which it has seen everything.

@@ -15,6 +15,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, VARY};
 use http_body::Frame;
 use quintet_core::cursor::Position;
 use quintet_core::fanout::FollowerHandle;
+use quintet_core::presence::PresenceGuard;
 use quintet_wire::content;
 use tokio::time::{Instant, sleep_until};
 
@@ -49,6 +50,8 @@ enum Ring {
 struct EventStream {
     feed: Feed,
     handle: FollowerHandle,
+    /// Its reader is on the topic for as long as the stream is open.
+    _guard: Option<PresenceGuard>,
     voice: Voice,
     shutdown: Shutdown,
     rotate_at: Option<Instant>,
@@ -59,11 +62,18 @@ struct EventStream {
 }
 
 /// The response whose body is this stream.
-pub(crate) fn response(feed: Feed, handle: FollowerHandle, voice: Voice, shutdown: &Shutdown) -> Response {
+pub(crate) fn response(
+    feed: Feed,
+    handle: FollowerHandle,
+    guard: Option<PresenceGuard>,
+    voice: Voice,
+    shutdown: &Shutdown,
+) -> Response {
     let rotate_at = voice.rotation.map(|rotation| Instant::now() + rotation);
     let shutdown = shutdown.clone();
     let alarm = alarm(&shutdown, voice.every, rotate_at);
-    let stream = EventStream { feed, handle, voice, shutdown, rotate_at, alarm, taken: Pieces::new(), ending: false };
+    let (taken, ending) = (Pieces::new(), false);
+    let stream = EventStream { feed, handle, _guard: guard, voice, shutdown, rotate_at, alarm, taken, ending };
     let tap = stream.feed.tap();
     let mut response = events(Body::new(stream));
     response.extensions_mut().insert(tap);

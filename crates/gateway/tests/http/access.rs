@@ -58,6 +58,7 @@ async fn nothing_but_pages_is_open_without_a_token() {
         "PATCH /topics/chat/a",
         "GET /v1/stream/chat/a?offset=-1",
         "POST /v1/stream/chat/a",
+        "GET /presence/chat/a",
         "GET /ws",
         "POST /services/echo",
         "GET /services/echo/",

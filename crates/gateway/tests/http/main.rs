@@ -8,6 +8,7 @@ mod groups_access;
 mod harness;
 mod lean;
 mod live;
+mod presence;
 mod publishing;
 mod reading;
 mod topics;

@@ -9,6 +9,8 @@ mod edges;
 mod harness;
 #[path = "../http/live.rs"]
 mod live;
+#[path = "../http/presence.rs"]
+mod presence;
 #[path = "../http/publishing.rs"]
 mod publishing;
 #[path = "../http/reading.rs"]

@@ -1,9 +1,11 @@
 //! WebSockets over real sockets, against a hub in the same process.
 #![allow(clippy::unwrap_used, reason = "a test that panics says what is wrong")]
 
+mod flapping;
 mod framing;
 mod groups;
 mod many;
+mod presence;
 mod raw;
 mod services;
 mod session;

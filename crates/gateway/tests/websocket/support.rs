@@ -43,7 +43,11 @@ impl Server {
     }
 
     pub(crate) async fn with(config: GatewayConfig) -> Self {
-        let (hub, gateway) = doors(config);
+        Self::within(config, Limits::default()).await
+    }
+
+    pub(crate) async fn within(config: GatewayConfig, limits: Limits) -> Self {
+        let (hub, gateway) = doors(config, limits);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let shutdown = gateway.shutdown().clone();
@@ -53,7 +57,7 @@ impl Server {
 
     /// In an application whose streams are not bare sockets, as behind TLS.
     pub(crate) async fn mounted(config: GatewayConfig) -> Self {
-        let (hub, gateway) = doors(config);
+        let (hub, gateway) = doors(config, Limits::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let router = router(gateway.clone());
@@ -146,9 +150,9 @@ impl Server {
     }
 }
 
-fn doors(config: GatewayConfig) -> (Arc<Hub>, Gateway) {
-    let engine = Arc::new(MemoryEngine::new(LogId(7), Limits::default()));
-    let hub = Hub::start(HubConfig::new(engine)).unwrap();
+fn doors(config: GatewayConfig, limits: Limits) -> (Arc<Hub>, Gateway) {
+    let engine = Arc::new(MemoryEngine::new(LogId(7), limits.clone()));
+    let hub = Hub::start(HubConfig { limits, ..HubConfig::new(engine) }).unwrap();
     let gateway = Gateway::new(Arc::clone(&hub), config);
     (hub, gateway)
 }

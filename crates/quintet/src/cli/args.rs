@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::cli::presence::PresenceArgs;
 use crate::cli::publish::PubArgs;
 use crate::cli::request::RequestArgs;
 use crate::cli::respond::RespondArgs;
@@ -43,6 +44,9 @@ pub(crate) enum Command {
     /// List, show, create, close and delete topics
     #[command(after_help = AFTER_TOPICS)]
     Topics(TopicsArgs),
+    /// Show who is on a topic
+    #[command(after_help = AFTER_PRESENCE)]
+    Presence(PresenceArgs),
     /// Draw a token, and print what the hub's configuration needs of it
     #[command(after_help = AFTER_TOKEN)]
     Token(TokenArgs),
@@ -115,6 +119,14 @@ Examples:
   quintet topics create jobs --type application/json --retain-age 7d
   quintet topics list --json | jq -r .topic";
 
+const AFTER_PRESENCE: &str = "\
+Examples:
+  quintet sub chat --presence-id anna --presence-data '{\"name\": \"Anna\"}'
+  quintet presence chat
+  quintet presence chat --follow --json
+
+Readers are shown that have an id or a token. One whose connection is lost is shown for a grace period more.";
+
 const AFTER_TOKEN: &str = "\
 Example:
   quintet token anna --allow subscribe,publish --topics 'chat/#' >> hub.toml
@@ -138,6 +150,8 @@ mod tests {
         assert!(check("quintet respond echo --concurrency 2 -- cat -n"));
         assert!(check("quintet --log debug serve --listen 7070 --listen [::1]:7070"));
         assert!(check("quintet topics list --json --url http://h"));
+        assert!(check("quintet sub chat --presence-id anna --presence-data x"));
+        assert!(check("quintet presence chat --follow --json"));
         // A default of one command must not pass for a flag of all of them.
         let listing = Cli::try_parse_from(["quintet", "topics", "list"]).unwrap();
         assert!(listing.logging.filter.is_none() && listing.logging.format.is_none());
@@ -145,5 +159,6 @@ mod tests {
         assert!(!check("quintet sub chat --count 0"));
         assert!(!check("quintet sub chat --since yesterday"));
         assert!(!check("quintet respond echo"));
+        assert!(!check("quintet sub chat --presence-data x"));
     }
 }

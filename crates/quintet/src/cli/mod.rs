@@ -8,6 +8,7 @@ pub(crate) mod subscribe;
 pub(crate) mod request;
 pub(crate) mod respond;
 
+pub(crate) mod presence;
 pub(crate) mod topics;
 
 pub(crate) mod store;

@@ -36,6 +36,12 @@ pub(crate) struct SubArgs {
     /// How long to wait between two questions when there is nothing new (only short-poll)
     #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = duration::parse)]
     interval: Duration,
+    /// Be shown on the topic under this id, for as long as it is followed (see `quintet presence`)
+    #[arg(long, value_name = "ID")]
+    presence_id: Option<String>,
+    /// What is shown beside it, at most 1 KiB
+    #[arg(long, value_name = "DATA", requires = "presence_id")]
+    presence_data: Option<String>,
     #[command(flatten)]
     hub: HubArgs,
 }
@@ -59,7 +65,13 @@ pub(crate) async fn run(args: SubArgs) -> Result<(), Failure> {
     if is_filter(&args.topic) && args.via != Via::Ws {
         return Err(Failure::usage(format!("{} is a filter, which only --via ws follows", args.topic)));
     }
-    let client = args.hub.reach().await?;
+    if is_filter(&args.topic) && args.presence_id.is_some() {
+        return Err(Failure::usage(format!("{} is a filter; with --presence-id name one topic", args.topic)));
+    }
+    let mut client = args.hub.reach().await?;
+    if let Some(id) = &args.presence_id {
+        client = client.with_member(id, args.presence_data.as_deref());
+    }
     let mut subscription = subscription(&client, &args);
     end_when_unread();
     let mut out = Output::new();

@@ -95,6 +95,9 @@ keys! {
     "limits.responders" Count limits.responders, "Responders attached.";
     "limits.key_window" Time limits.key_window, "How long the reply to a request with an `Idempotency-Key` is kept.";
     "limits.history_reads" Count limits.history_reads, "Reads of history for lagging readers under way at once.";
+    "limits.presence_members" Count limits.presence_members, "Members in presence, over all topics.";
+    "limits.presence_members_per_topic" Count limits.presence_members_per_topic, "Members in presence of one topic.";
+    "limits.presence_grace" Time limits.presence_grace, "How long a member whose connection was lost has to come back.";
 
     "store.segment_bytes" Size store.segment_bytes, "A file of the disk log before the next one is begun; at most 1 GiB.";
     "store.checkpoint_log_bytes" Size store.checkpoint_log_bytes, "Log between two checkpoints of the state, unless the state itself is larger.";
@@ -117,6 +120,7 @@ keys! {
     "http.heartbeat" Time doors.heartbeat, "Streams of events tell their cursor so often when nothing happens.";
     "http.sse_rotation" Time doors.sse_rotation, "A `live=sse` stream is ended after so long, so that caches can collapse readers.";
     "http.retry" Time doors.retry, "What an `EventSource` waits before it connects again.";
+    "http.presence" Presence doors.presence, "Who is shown in presence, over all doors: nobody, those who ask to be, or these and every token's subject.";
 
     "websocket.stall" Time doors.websocket.stall, "A client that takes no bytes for so long, although there are some for it, loses its connection.";
     "websocket.ping" Time doors.websocket.ping, "A client from which nothing has come for so long is sent a ping.";

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use quintet_gateway::config::PresenceMode;
 use quintet_wire::duration;
 
 use crate::config::units::{parse_size, show_size};
@@ -28,6 +29,8 @@ pub(crate) enum Slot<'a> {
     List(&'a mut Vec<String>),
     /// How logs look.
     LogFormat(&'a mut LogFormat),
+    /// Who is shown in presence.
+    Presence(&'a mut PresenceMode),
 }
 
 /// An unsigned integer of any width.
@@ -66,6 +69,7 @@ impl Slot<'_> {
             Self::Path(_) | Self::File(_) => "path",
             Self::List(_) => "list of texts",
             Self::LogFormat(_) => "text or json",
+            Self::Presence(_) => "off, explicit or subjects",
         }
     }
 
@@ -115,6 +119,12 @@ impl Slot<'_> {
                 *format = text.parse()?;
                 Ok(())
             }
+            Self::Presence(mode) => {
+                let named = PresenceMode::NAMES.iter().find(|(name, _)| *name == text.trim());
+                let (_, named) = named.ok_or_else(|| format!("`{text}` is none of off, explicit and subjects"))?;
+                *mode = *named;
+                Ok(())
+            }
         }
     }
 
@@ -156,6 +166,7 @@ impl Slot<'_> {
             Self::File(file) => file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
             Self::List(list) => list.join(","),
             Self::LogFormat(format) => format.name().to_owned(),
+            Self::Presence(mode) => mode.name().to_owned(),
         }
     }
 
@@ -168,6 +179,7 @@ impl Slot<'_> {
             Self::Text(_) | Self::Path(_) | Self::File(_) => "a text".to_owned(),
             Self::List(_) => "a list of texts".to_owned(),
             Self::LogFormat(format) => format!("\"text\" or \"json\" (now {})", format.name()),
+            Self::Presence(mode) => format!("\"off\", \"explicit\" or \"subjects\" (now {})", mode.name()),
         }
     }
 }

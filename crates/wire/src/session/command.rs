@@ -97,6 +97,20 @@ pub struct Subscribe {
     pub selector: Selector,
     /// Where to begin; now, unless told.
     pub since: Since,
+    /// Who is on the topic by this, in presence.
+    pub presence: Option<Presence>,
+}
+
+/// A member of a topic's presence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Presence {
+    /// Its id; the subject of the session's token, unless told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// What it says of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
 }
 
 /// One topic, or all that match. Whether the text is a valid name is for the hub to say.

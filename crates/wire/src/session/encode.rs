@@ -56,6 +56,10 @@ impl Subscribe {
         json::write(out, value);
         json::write_name(out, "since");
         json::write(out, &self.since);
+        if let Some(presence) = &self.presence {
+            json::write_name(out, "presence");
+            json::write(out, presence);
+        }
         out.push(b'}');
     }
 }

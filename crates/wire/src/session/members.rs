@@ -8,7 +8,7 @@ use crate::envelope::Headers;
 use crate::payload::{self, BadData, Body, Encoding};
 use crate::problem::kind::Kind;
 use crate::session::command::{
-    Command, Message, Producer, Progress, Publish, Reply, Request, Respond, Selector, Subscribe,
+    Command, Message, Presence, Producer, Progress, Publish, Reply, Request, Respond, Selector, Subscribe,
 };
 use crate::token::Since;
 
@@ -21,6 +21,7 @@ pub(crate) struct SubscribeWire {
     topic: Option<String>,
     filter: Option<String>,
     since: Option<String>,
+    presence: Option<Presence>,
 }
 
 impl SubscribeWire {
@@ -36,7 +37,10 @@ impl SubscribeWire {
             Some(since) => since.parse().map_err(|error| (Kind::BadCursor, format!("`since`: {error}")))?,
             None => Since::Now,
         };
-        Ok(Command::Subscribe(Subscribe { selector, since }))
+        if self.presence.is_some() && matches!(selector, Selector::Filter(_)) {
+            return Err(shape("`presence` is of one `topic`, not of a `filter`".into()));
+        }
+        Ok(Command::Subscribe(Subscribe { selector, since, presence: self.presence }))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::payload::Body;
 use crate::problem::kind::Kind;
 use crate::problem::object::Problem;
 use crate::session::command::{
-    Command, Id, Message, Producer, Progress, Publish, Reply, Request, Respond, Selector, Subscribe,
+    Command, Id, Message, Presence, Producer, Progress, Publish, Reply, Request, Respond, Selector, Subscribe,
 };
 use crate::session::groups::{Ack, Consume, Credit, Extend, Nack, Unconsume};
 use crate::session::{answer, delivery, groups, hub};
@@ -24,7 +24,7 @@ fn command(text: &str) -> Command {
 
 #[test]
 fn commands_as_documented() {
-    let subscribe = |selector, since| Command::Subscribe(Subscribe { selector, since });
+    let subscribe = |selector, since| Command::Subscribe(Subscribe { selector, since, presence: None });
     assert_eq!(
         command(r#"{"id":1,"subscribe":{"topic":"chat"}}"#),
         subscribe(Selector::Topic("chat".into()), Since::Now)
@@ -33,6 +33,13 @@ fn commands_as_documented() {
         command(r#"{"id":1,"subscribe":{"filter":"chat/#","since":"start"}}"#),
         subscribe(Selector::Filter("chat/#".into()), Since::Start)
     );
+    let Command::Subscribe(present) =
+        command(r#"{"id":1,"subscribe":{"topic":"chat","presence":{"id":"anna","data":"x"}}}"#)
+    else {
+        panic!("not a subscribe")
+    };
+    assert_eq!(present.presence, Some(Presence { id: Some("anna".into()), data: Some("x".into()) }));
+    assert!(Command::parse(r#"{"id":1,"subscribe":{"filter":"chat/#","presence":{}}}"#).is_err());
     assert_eq!(command(r#"{"id":1,"unsubscribe":{"subscription":7}}"#), Command::Unsubscribe { subscription: 7 });
     assert_eq!(command(r#"{"id":1,"ping":{}}"#), Command::Ping);
     let respond = Command::Respond(Respond { service: "echo".into(), concurrency: 1 });
@@ -162,7 +169,13 @@ fn commands() -> impl Strategy<Value = Command> {
     ];
     let selector = prop_oneof![text().prop_map(Selector::Topic), text().prop_map(Selector::Filter)];
     prop_oneof![
-        (selector, since).prop_map(|(selector, since)| Command::Subscribe(Subscribe { selector, since })),
+        (selector, since, prop::option::of((prop::option::of(text()), prop::option::of(text())))).prop_map(
+            |(selector, since, presence)| {
+                let presence =
+                    presence.filter(|_| matches!(selector, Selector::Topic(_))).map(|(id, data)| Presence { id, data });
+                Command::Subscribe(Subscribe { selector, since, presence })
+            }
+        ),
         any::<u64>().prop_map(|subscription| Command::Unsubscribe { subscription }),
         (text(), messages(), prop::option::of(producer), prop::option::of(text()), any::<(bool, bool)>()).prop_map(
             |(topic, messages, producer, message_id, (receipts, create))| {

@@ -10,6 +10,7 @@ use quintet_core::error::Error;
 use quintet_core::fanout::FollowerHandle;
 use quintet_core::following::{Selection, Start};
 use quintet_core::name::TopicName;
+use quintet_core::presence::{Member, PresenceGuard};
 use quintet_core::reading::Absent;
 use quintet_wire::session::hub::Goodbye;
 use quintet_wire::websocket as code;
@@ -41,12 +42,13 @@ pub(crate) struct Raw {
     pub(crate) strict: bool,
     frames: Frames,
     follower: Option<FollowerHandle>,
+    guard: Option<PresenceGuard>,
 }
 
 /// What a job brings.
 pub(crate) enum Done {
-    /// Where following begins.
-    Started(Result<Start, Error>),
+    /// Where following begins, and who follows.
+    Started(Result<Start, Error>, Option<Member>),
     /// A payload was published.
     Published(Result<(), Problem>),
     /// The answer to an envelope.
@@ -55,14 +57,20 @@ pub(crate) enum Done {
 
 impl Raw {
     pub(crate) fn new(gateway: Gateway, access: Access, topic: TopicName, strict: bool, frames: Frames) -> Self {
-        Self { gateway, access, topic, strict, frames, follower: None }
+        Self { gateway, access, topic, strict, frames, follower: None, guard: None }
     }
 
     /// Begins to follow the topic.
-    pub(crate) fn start(&mut self, link: &mut Link<'_, Done>, since: Since, absent: Absent) -> Result<(), Close> {
+    pub(crate) fn start(
+        &mut self,
+        link: &mut Link<'_, Done>,
+        member: Option<Member>,
+        since: Since,
+        absent: Absent,
+    ) -> Result<(), Close> {
         let hub = std::sync::Arc::clone(self.gateway.hub());
         let selection = Selection::Topic(self.topic.clone());
-        let job = async move { Done::Started(hub.start_at(&selection, &since, absent).await) };
+        let job = async move { Done::Started(hub.start_at(&selection, &since, absent).await, member) };
         link.work.push(Counts::Yes, link.charge(0)?, job);
         Ok(())
     }
@@ -104,10 +112,14 @@ impl Protocol for Raw {
 
     fn done(&mut self, link: &mut Link<'_, Done>, done: Done) -> Result<(), Close> {
         match done {
-            Done::Started(start) => {
+            Done::Started(start, member) => {
                 let sink = RawSink::new(std::sync::Arc::clone(link.socket), self.frames);
-                let follower = start.and_then(|start| self.gateway.hub().follow(start, Box::new(sink)));
-                self.follower = Some(follower.map_err(|error| Close::from(&Problem::from(error)))?);
+                let refuse = |error| Close::from(&Problem::from(error));
+                let hub = self.gateway.hub();
+                let follower = start.and_then(|start| hub.follow(start, Box::new(sink))).map_err(refuse)?;
+                let guard = member.map(|member| hub.presence().enter(&self.topic, member)).transpose();
+                self.guard = guard.map_err(refuse)?;
+                self.follower = Some(follower);
             }
             Done::Published(published) => published.map_err(|problem| Close::from(&problem))?,
             Done::Answered(answer) => link.socket.send(&answer, true),
@@ -138,6 +150,7 @@ impl Protocol for Raw {
 
     fn release(&mut self) {
         self.follower = None;
+        self.guard = None;
     }
 
     fn is_awaited(&self) -> bool {

@@ -13,11 +13,12 @@ use quintet_wire::websocket;
 use crate::convert;
 use crate::error::{Problem, Result};
 use crate::http::query;
+use crate::http::topics::check_read;
+use crate::presence;
 use crate::state::Gateway;
 use crate::websocket::close::Close;
 use crate::websocket::handshake;
 use crate::websocket::raw::protocol::{Frames, Raw};
-use crate::websocket::session::subscribe::check_topic;
 
 /// Opens a WebSocket on a topic. `strict` is the rule of `/v1/stream`: the topic has to exist.
 pub(crate) async fn topic(
@@ -33,7 +34,9 @@ pub(crate) async fn topic(
     };
     let frames = choose(request.headers())?;
     let since = since(&request);
-    let allowed = check_topic(&access, &topic);
+    let allowed = check_read(&access, &topic);
+    let mode = gateway.config().presence;
+    let member = presence::of_request(mode, &access, &topic, request.headers(), request.uri());
     let absent = if strict { Absent::Error } else { Absent::Empty };
     let message_bytes = match frames {
         Frames::Payloads => gateway.hub().limits().message_bytes,
@@ -42,8 +45,9 @@ pub(crate) async fn topic(
     let upgrade = handshake::Upgrade {
         protocol: Raw::new(gateway.clone(), access, topic, strict, frames),
         begin: move |raw: &mut Raw, link: &mut crate::websocket::protocol::Link<'_, _>| {
-            let since = allowed.and(since).map_err(|problem| Close::from(&problem))?;
-            raw.start(link, since, absent)
+            let asked = allowed.and(since).and_then(|since| Ok((member?, since)));
+            let (member, since) = asked.map_err(|problem| Close::from(&problem))?;
+            raw.start(link, member, since, absent)
         },
         subprotocol: (frames == Frames::Envelopes).then_some(websocket::ENVELOPE),
         message_bytes,

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use quintet_core::access::{Access, Operation};
+use quintet_core::access::Access;
 use quintet_core::error::Error;
 use quintet_core::fanout::FollowerHandle;
 use quintet_core::following::{Selection, Start};
 use quintet_core::name::{Filter, TopicName};
+use quintet_core::presence::{Member, PresenceGuard};
 use quintet_core::reading::Absent;
 use quintet_wire::problem::kind::Kind;
 use quintet_wire::session::answer;
-use quintet_wire::session::command::{Id, Selector, Subscribe};
+use quintet_wire::session::command::{Id, Presence, Selector, Subscribe};
 
 use crate::convert;
 use crate::error::{Problem, Result};
+use crate::http::topics::check_read;
+use crate::presence::{self, Wish};
 use crate::websocket::session::SUBSCRIPTIONS_MAX;
 use crate::websocket::session::protocol::{Session, answer_to, refusal};
 use crate::websocket::session::sink::{Gate, SubscriptionSink};
@@ -23,6 +26,7 @@ use crate::websocket::socket::Socket;
 pub(crate) struct Subscription {
     gate: Arc<Gate>,
     follower: FollowerHandle,
+    guard: Option<PresenceGuard>,
 }
 
 impl Subscription {
@@ -37,6 +41,7 @@ pub(crate) struct Started {
     id: Id,
     selection: Selection,
     start: Result<Start, Error>,
+    member: Option<Member>,
 }
 
 impl Session {
@@ -46,15 +51,16 @@ impl Session {
         id: Id,
         asked: &Subscribe,
     ) -> Result<impl Future<Output = Started> + Send + 'static, String> {
-        let selection = match self.select(&asked.selector) {
-            Ok(selection) => selection,
-            Err(problem) => return Err(refusal(&id, &problem)),
-        };
+        let selected = self.select(&asked.selector).and_then(|selection| {
+            let member = self.member(&selection, asked.presence.as_ref())?;
+            Ok((selection, member))
+        });
+        let (selection, member) = selected.map_err(|problem| refusal(&id, &problem))?;
         let since = convert::core_since(&asked.since);
         let hub = Arc::clone(self.gateway.hub());
         Ok(async move {
             let start = hub.start_at(&selection, &since, Absent::Empty).await;
-            Started { id, selection, start }
+            Started { id, selection, start, member }
         })
     }
 
@@ -65,7 +71,7 @@ impl Session {
         Ok(match selector {
             Selector::Topic(name) => {
                 let topic = TopicName::parse(name)?;
-                check_topic(&self.access, &topic)?;
+                check_read(&self.access, &topic)?;
                 Selection::Topic(topic)
             }
             Selector::Filter(text) => {
@@ -76,10 +82,17 @@ impl Session {
         })
     }
 
+    /// Who is on the topic by this subscription. A filter makes nobody a member of what it matches.
+    fn member(&self, selection: &Selection, asked: Option<&Presence>) -> Result<Option<Member>> {
+        let Selection::Topic(topic) = selection else { return Ok(None) };
+        let wish = asked.map(|asked| Wish { id: asked.id.as_deref(), data: asked.data.as_deref() });
+        presence::of_reader(self.gateway.config().presence, &self.access, topic, wish)
+    }
+
     /// Begins to deliver: the answer first, then what comes.
     pub(crate) fn follow(&mut self, socket: &Arc<Socket>, started: Started) {
-        let Started { id, selection, start } = started;
-        match self.try_follow(socket, &id, &selection, start) {
+        let Started { id, selection, start, member } = started;
+        match self.try_follow(socket, &id, &selection, start, member) {
             Ok(()) => {}
             Err(problem) => socket.send(&refusal(&id, &problem), true),
         }
@@ -91,6 +104,7 @@ impl Session {
         id: &Id,
         selection: &Selection,
         start: Result<Start, Error>,
+        member: Option<Member>,
     ) -> Result<()> {
         let start = start?;
         if self.subscriptions.len() >= SUBSCRIPTIONS_MAX {
@@ -101,12 +115,17 @@ impl Session {
         let gate = Arc::new(Gate::new(number));
         let sink = SubscriptionSink::new(Arc::clone(socket), Arc::clone(&gate), selection, cursor.clone());
         // Until the gate is open the sink takes nothing, so that the answer comes first.
-        let follower = self.gateway.hub().follow(start, Box::new(sink))?;
+        let hub = self.gateway.hub();
+        let follower = hub.follow(start, Box::new(sink))?;
+        let guard = match (selection, member) {
+            (Selection::Topic(topic), Some(member)) => Some(hub.presence().enter(topic, member)?),
+            (Selection::Topic(_) | Selection::Filter(_), _) => None,
+        };
         let subscribed = answer::Subscribed { subscription: u64::from(number), cursor: convert::wire_cursor(&cursor) };
         socket.send(&answer::ok(id, &subscribed), true);
         gate.open(socket);
         follower.ready();
-        self.subscriptions.push(Subscription { gate, follower });
+        self.subscriptions.push(Subscription { gate, follower, guard });
         Ok(())
     }
 
@@ -115,9 +134,14 @@ impl Session {
         let found = u32::try_from(number).ok().and_then(|number| self.forget(number));
         answer_to(
             id,
-            found.map(|()| answer::Done {}).ok_or_else(|| {
-                Problem::new(Kind::NotFound, format!("this session has no subscription {number}; it may have ended"))
-            }),
+            found.map(|ended| ended.guard.map_or((), PresenceGuard::leave)).map(|()| answer::Done {}).ok_or_else(
+                || {
+                    Problem::new(
+                        Kind::NotFound,
+                        format!("this session has no subscription {number}; it may have ended"),
+                    )
+                },
+            ),
         )
     }
 
@@ -126,14 +150,14 @@ impl Session {
         self.subscriptions.get(self.place(number)?)
     }
 
-    /// Drops a subscription, if it is there.
-    pub(crate) fn forget(&mut self, number: u32) -> Option<()> {
+    /// Takes a subscription out, if it is there. A member whose subscription is dropped counts as lost.
+    pub(crate) fn forget(&mut self, number: u32) -> Option<Subscription> {
         let subscription = self.subscriptions.remove(self.place(number)?);
         subscription.gate.cancel();
         if self.subscriptions.is_empty() {
             self.subscriptions = Vec::new();
         }
-        Some(())
+        Some(subscription)
     }
 
     pub(crate) fn next_number(&mut self) -> u32 {
@@ -151,22 +175,11 @@ fn too_many() -> Problem {
     Problem::new(Kind::TooMany, detail)
 }
 
-/// Of the hub's own topics only those can be read whose names cannot be guessed.
-pub(crate) fn check_topic(access: &Access, topic: &TopicName) -> Result<()> {
-    if topic.is_reserved() && !topic.as_str().starts_with("$replies/") {
-        return Err(reserved());
-    }
-    Ok(access.check(Operation::Subscribe, topic)?)
-}
-
+/// Of the hub's own topics only those can be followed by a filter that tell who is on a topic.
 fn check_filter(access: &Access, filter: &Filter) -> Result<()> {
-    if filter.as_str().starts_with('$') {
-        return Err(reserved());
+    if filter.as_str().starts_with('$') && filter.members_of().is_none() {
+        let detail = "names that begin with $ are the hub's own; of these only $presence/… can be read by a filter";
+        return Err(Problem::new(Kind::Forbidden, detail));
     }
     Ok(access.check_filter(filter)?)
-}
-
-fn reserved() -> Problem {
-    let detail = "names that begin with $ are the hub's own; of these only $replies/… can be read, by name";
-    Problem::new(Kind::Forbidden, detail)
 }
