@@ -48,7 +48,7 @@ impl RecordKind {
         }
     }
 
-    fn from_number(number: u8) -> Option<Self> {
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             1 => Self::Created,
             2 => Self::Message,
@@ -397,7 +397,7 @@ mod tests {
             // With a right checksum, so that what is behind it is looked at.
             let length = (bytes.len() - 8) as u32;
             bytes[4..8].copy_from_slice(&length.to_le_bytes());
-            bytes[8] %= 8;
+            bytes[8] %= 11;
             let checksum = crc32c::crc32c_append(5, &bytes[4..]);
             bytes[..4].copy_from_slice(&checksum.to_le_bytes());
             if let Some(raw) = RawRecord::parse(&bytes, 5) {
