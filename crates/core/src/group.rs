@@ -239,7 +239,11 @@ impl GroupState {
 
     /// Folds in a step; `changed` is told what each entry was before.
     pub(crate) fn apply(&mut self, step: &GroupStep, mut changed: impl FnMut(Offset, Option<Held>)) {
-        self.claimed_through = self.claimed_through.max(step.claimed_through);
+        // Otherwise a claim before it was lost with a damaged part of the log, and what that one claimed is nowhere: so
+        // whatever came behind is claimed once more.
+        if step.claimed_from <= self.claimed_through {
+            self.claimed_through = self.claimed_through.max(step.claimed_through);
+        }
         self.redriven_through = self.redriven_through.max(step.redriven_through);
         self.counts = step.counts;
         for (offset, held) in &step.held {
@@ -273,6 +277,8 @@ pub struct GroupCounts {
 pub struct GroupStep {
     /// Every matching message up to here is claimed (0: as before).
     pub claimed_through: Offset,
+    /// If it claims, up to where everything was claimed before it. The ledger fills it in.
+    pub claimed_from: Offset,
     /// Messages that are claimed now, or whose claim has changed.
     pub held: Vec<(Offset, Held)>,
     /// Messages that are settled. Those that were settled before do no harm.

@@ -7,15 +7,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use quintet_core::clock::Timestamp;
 use quintet_core::cursor::Offset;
-use quintet_core::engine::transaction::{Op, Outcome, PutGroup, Record, StepGroup, TopicState};
+use quintet_core::engine::transaction::{Op, Outcome, PutGroup, Record, StepGroup, TopicState, Transaction};
 use quintet_core::engine::{Engine, Observer, Trimmed};
 use quintet_core::group::{GroupConfig, GroupCounts, GroupName, GroupState, GroupStep, Held, HeldState, Why};
 use quintet_core::name::{Filter, TopicName};
-use quintet_store::Store;
+use quintet_store::disk::Disk;
 use quintet_store::disk::faulty::FaultyDisk;
 use quintet_store::disk::random::Random;
+use quintet_store::{Store, StoreConfig};
 
-use crate::harness::{NOW, append, tiny};
+use crate::harness::{NOW, Open, append, tiny};
 
 /// Folds what it is told of groups.
 #[derive(Default)]
@@ -144,4 +145,56 @@ async fn groups_are_there_after_a_power_cut() {
     for seed in 0..10 {
         work(seed, true).await;
     }
+}
+
+/// A store with a group that has made three claims, the second of them together with a message.
+async fn three_claims() -> FaultyDisk {
+    let disk = FaultyDisk::new();
+    let config = StoreConfig { segment_bytes: 1 << 20, ..tiny() };
+    let open = Open::on(&disk, &config).unwrap();
+    let put =
+        PutGroup { group: group(0), config: GroupConfig::new(Filter::parse("work/#").unwrap()), start: Offset::ZERO };
+    let Outcome::GroupPut { created, .. } = open.commit(Op::PutGroup(put)).await.unwrap() else { panic!("a group") };
+    let claim = |offset: u64, topic: &str| {
+        let topic = TopicName::parse(topic).unwrap();
+        let held = Held { topic, count: 1, state: HeldState::Leased, due: NOW };
+        let held = vec![(Offset(offset), held)];
+        let step = GroupStep { claimed_through: Offset(offset), held, ..GroupStep::default() };
+        Op::StepGroup(StepGroup { group: group(0), created, step })
+    };
+    open.commit(claim(10, "work/first")).await.unwrap();
+    let ops = vec![Op::Append(append("other", &["the-copy"])), claim(20, "work/second")];
+    open.store.commit(Transaction { ops }, NOW).await.unwrap();
+    open.commit(claim(30, "work/third")).await.unwrap();
+    open.publish("other", &["last"]).await.unwrap();
+    disk.copy()
+}
+
+/// Flips a bit of what stands in the log, and tells the group as it is read back.
+fn read_without(disk: &FaultyDisk, text: &str) -> GroupState {
+    let (name, length) = disk.files().into_iter().find(|(name, _)| name.ends_with(".log")).unwrap();
+    let mut bytes = vec![0; length];
+    disk.open(&name).unwrap().read_at(&mut bytes, 0).unwrap();
+    let at = bytes.windows(text.len()).position(|window| window == text.as_bytes()).unwrap();
+    let disk = disk.copy();
+    disk.flip(&name, at, 0);
+    let store = Store::open_on(Arc::new(disk), &tiny()).unwrap();
+    let groups = Arc::new(Groups::default());
+    store.attach(Arc::<Groups>::clone(&groups)).unwrap();
+    let (_, state) = groups.0.lock().get(group(0).topic()).cloned().unwrap();
+    state
+}
+
+#[tokio::test]
+async fn a_step_beside_a_broken_message_is_kept() {
+    let state = read_without(&three_claims().await, "the-copy");
+    assert_eq!(state.claimed_through, Offset(30));
+    assert_eq!(state.held.len(), 3);
+}
+
+#[tokio::test]
+async fn what_a_lost_claim_held_is_claimed_again() {
+    let state = read_without(&three_claims().await, "work/second");
+    let held: Vec<u64> = state.held.keys().map(|offset| offset.0).collect();
+    assert_eq!((state.claimed_through, held), (Offset(10), vec![10, 30]));
 }

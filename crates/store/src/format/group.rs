@@ -53,6 +53,7 @@ pub(crate) fn get_group_config(from: &mut Reader<'_>) -> Option<GroupConfig> {
 
 pub(crate) fn put_group_step(out: &mut Vec<u8>, step: &GroupStep) {
     put_varint(out, step.claimed_through.0);
+    put_varint(out, step.claimed_from.0);
     put_varint(out, step.redriven_through.0);
     put_counts(out, step.counts);
     put_held(out, step.held.iter().map(|(offset, held)| (*offset, held)));
@@ -62,6 +63,7 @@ pub(crate) fn put_group_step(out: &mut Vec<u8>, step: &GroupStep) {
 pub(crate) fn get_group_step(from: &mut Reader<'_>) -> Option<GroupStep> {
     Some(GroupStep {
         claimed_through: Offset(from.varint()?),
+        claimed_from: Offset(from.varint()?),
         redriven_through: Offset(from.varint()?),
         counts: get_counts(from)?,
         held: get_held(from)?,
@@ -219,14 +221,15 @@ mod tests {
         fn a_step_and_a_state_are_read_back(
             held in proptest::collection::vec((any::<u64>().prop_map(Offset), held()), 0..20),
             settled in proptest::collection::vec(any::<u64>().prop_map(Offset), 0..20),
-            numbers in any::<[u64; 7]>(),
+            numbers in any::<[u64; 8]>(),
             max_deliver in proptest::option::of(any::<u32>()),
             key in proptest::option::of("[a-z]{1,9}"),
         ) {
-            let [claimed, redriven, delivered, redelivered, acknowledged, dead_lettered, lost] = numbers;
+            let [claimed, from, redriven, delivered, redelivered, acknowledged, dead_lettered, lost] = numbers;
             let counts = GroupCounts { delivered, redelivered, acknowledged, dead_lettered, lost };
             let (claimed_through, redriven_through) = (Offset(claimed), Offset(redriven));
-            let step = GroupStep { claimed_through, held, settled, redriven_through, counts };
+            let claimed_from = Offset(from);
+            let step = GroupStep { claimed_through, claimed_from, held, settled, redriven_through, counts };
             let mut bytes = Vec::new();
             put_group_step(&mut bytes, &step);
             let mut reader = Reader::new(&bytes);

@@ -50,7 +50,7 @@ impl RecordKind {
         }
     }
 
-    fn from_number(number: u8) -> Option<Self> {
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             1 => Self::Created,
             2 => Self::Message,

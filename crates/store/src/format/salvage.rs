@@ -47,7 +47,7 @@ pub(crate) fn salvage(bytes: &[u8], (from, to): (usize, usize), salt: u32, last:
 fn plausible(bytes: &[u8]) -> Option<&[u8]> {
     let length = u32::from_le_bytes(*bytes.get(4..)?.first_chunk()?) as usize;
     let kind = *bytes.get(8)?;
-    ((1..=7).contains(&kind) && length <= bytes.len() - 8).then_some(bytes)
+    (RecordKind::from_number(kind).is_some() && length <= bytes.len() - 8).then_some(bytes)
 }
 
 /// A broken stretch, and the offsets around it.

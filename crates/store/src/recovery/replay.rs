@@ -1,5 +1,6 @@
 //! Folds the records behind the checkpoint into the state.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use quintet_core::engine::ledger::Ledger;
 use quintet_core::engine::transaction::{Record, TopicConfig};
 use quintet_core::limits::Limits;
 use quintet_core::message::{ContentType, Headers, Message};
+use quintet_core::name::TopicName;
 
 use crate::checkpoint::content::Captured;
 use crate::format::record::{RawRecord, RecordKind};
@@ -23,6 +25,8 @@ pub(crate) struct Replay {
     pub(crate) committed: u64,
     /// What Created and Deleted records are decoded with; they bring their own.
     no_config: Arc<TopicConfig>,
+    /// Groups of which a claim is lost.
+    in_doubt: BTreeSet<TopicName>,
 }
 
 impl Replay {
@@ -45,7 +49,13 @@ impl Replay {
             topics.insert(topic.created.0, entry);
         }
         let no_config = Arc::new(TopicConfig::open(ContentType::octet_stream()));
-        Self { committed: state.committed, ledger: Ledger::restore(state.ledger, limits), topics, no_config }
+        Self {
+            committed: state.committed,
+            ledger: Ledger::restore(state.ledger, limits),
+            topics,
+            no_config,
+            in_doubt: BTreeSet::new(),
+        }
     }
 
     /// Folds in one record out of `source`, if the checkpoint does not hold it already. False if it belongs to a topic
@@ -75,12 +85,24 @@ impl Replay {
             }
         };
         let record = known.and_then(|(name, config)| raw.decode(&name, &config, |payload| source.slice_ref(payload)));
-        let Some(record) = record else {
+        let Some(record) = record.filter(|record| self.fits(record)) else {
             self.ledger.skip_to(Offset(raw.offset));
             return false;
         };
         self.topics.apply(raw.topic, &record);
         self.ledger.replay(&record);
+        true
+    }
+
+    /// Whether a step's group is there. Tells once of a group of which something before the step is lost.
+    fn fits(&mut self, record: &Record) -> bool {
+        let Record::GroupStep { topic, step, .. } = record else { return true };
+        let Some((_, group)) = self.ledger.group(topic) else { return false };
+        let claimed_through = group.claimed_through;
+        if step.claimed_from > claimed_through && self.in_doubt.insert(topic.clone()) {
+            let claimed_through = claimed_through.0;
+            tracing::error!(%topic, claimed_through, "claims of a group are lost; what came behind is handed out again");
+        }
         true
     }
 

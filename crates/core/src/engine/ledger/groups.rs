@@ -89,6 +89,7 @@ impl Ledger {
         let Some((_, group)) = found else { return Err(group_not_found(&change.group)) };
         let mut step = change.step;
         step.settled.retain(|offset| group.held.contains_key(offset));
+        step.claimed_from = if step.claimed_through > Offset::ZERO { group.claimed_through } else { Offset::ZERO };
         if step.is_empty() {
             return Ok(Outcome::GroupStepped);
         }

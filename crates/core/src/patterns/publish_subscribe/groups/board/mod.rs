@@ -197,7 +197,9 @@ impl Board {
     /// Takes what was read of the log.
     pub(super) fn offer(&mut self, messages: &[Arc<Message>]) {
         let read = self.read_through();
-        self.ready.extend(messages.iter().filter(|message| message.offset > read).cloned());
+        // Where a claim was lost, some of what is read again is held.
+        let is_new = |message: &&Arc<Message>| message.offset > read && !self.held.contains_key(&message.offset);
+        self.ready.extend(messages.iter().filter(is_new).cloned());
     }
 
     /// Claimed messages that are needed now and not in memory.
