@@ -5,7 +5,11 @@ use std::time::Duration;
 use quintet_core::clock::Timestamp;
 use quintet_core::cursor::Offset;
 use quintet_core::engine::Engine;
-use quintet_core::engine::transaction::{Append, Create, Op, Retention, TopicConfig, Transaction};
+use quintet_core::engine::transaction::{
+    Append, Create, Op, Outcome, PutGroup, Retention, StepGroup, TopicConfig, Transaction,
+};
+use quintet_core::group::{GroupConfig, GroupName, GroupStep, Held, HeldState};
+use quintet_core::name::Filter;
 use quintet_store::StoreConfig;
 use quintet_store::disk::faulty::FaultyDisk;
 
@@ -183,4 +187,37 @@ async fn a_full_disk_recovers_by_retention() {
     let later = Timestamp(NOW.0 + 20_000);
     open.until(later, "space is given back", || segment_bytes(&disk) < 25_000).await;
     publish().await.unwrap();
+}
+
+/// A group whose messages are handed out again and again writes records of state only, between messages that live.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_of_state_do_not_pile_up() {
+    let disk = FaultyDisk::new();
+    let config = small();
+    let open = Open::on(&disk, &config).unwrap();
+    let group = GroupName::parse("g").unwrap();
+    let put = PutGroup {
+        group: group.clone(),
+        config: GroupConfig::new(Filter::parse("work").unwrap()),
+        start: Offset::ZERO,
+    };
+    let put = open.commit(Op::PutGroup(put)).await.unwrap();
+    let Outcome::GroupPut { created, .. } = put else { panic!("{put:?}") };
+    let mut texts = Vec::new();
+    for i in 0..2_000_u32 {
+        let held = (0..20).map(|offset| {
+            let held = Held { topic: name("work"), count: i, state: HeldState::Leased, due: Timestamp(NOW.0 + 1) };
+            (Offset(offset), held)
+        });
+        let step = GroupStep { held: held.collect(), ..GroupStep::default() };
+        open.commit(Op::StepGroup(StepGroup { group: group.clone(), created, step })).await.unwrap();
+        if i % 25 == 0 {
+            texts.push(i.to_string());
+            open.publish("work", &[&i.to_string()]).await.unwrap();
+            open.store.maintain(NOW);
+        }
+    }
+    let allowed = texts.len() * 100 * 4 + 2 * config.segment_bytes as usize;
+    open.until(NOW, "state is given back", || segment_bytes(&disk) < allowed).await;
+    assert_eq!(open.texts("work").await.unwrap(), texts);
 }

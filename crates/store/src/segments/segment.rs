@@ -40,9 +40,12 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Whether nothing is wanted any more, or less than half.
-    pub(crate) fn is_wasteful(self) -> bool {
-        self.counted && (self.live_bytes == 0 || self.live_bytes * 2 < self.all_bytes)
+    /// Whether of a segment of this length nothing is wanted any more, or less than half of what could be; or so little
+    /// that records of state take most of it, as of a group whose messages are handed out again and again.
+    pub(crate) fn is_wasteful(self, length: u64) -> bool {
+        let is_mostly_dead = self.live_bytes * 2 < self.all_bytes;
+        let is_mostly_state = self.live_bytes.saturating_mul(4) < length;
+        self.counted && (self.live_bytes == 0 || is_mostly_dead || is_mostly_state)
     }
 }
 

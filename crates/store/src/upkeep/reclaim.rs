@@ -100,7 +100,9 @@ pub(crate) fn usage(
 
 /// Whether a segment is worth the work. Where something is damaged, nothing is touched before a repair.
 fn is_wasteful(shared: &Shared, segment: &Segment) -> bool {
-    segment.is_sealed() && segment.usage.lock().is_wasteful() && !shared.segments.is_damaged(segment.key)
+    segment.is_sealed()
+        && segment.usage.lock().is_wasteful(segment.length())
+        && !shared.segments.is_damaged(segment.key)
 }
 
 /// Bytes that could be given back if the checkpoints knew all that is known now.
@@ -121,7 +123,7 @@ pub(crate) fn give_back(shared: &Shared, persisted: &Persisted, segment_bytes: u
             true => Some(usage(shared, segment, &persisted.pins, |topic, offset| persisted.is_live(topic, offset))?),
             false => None,
         };
-        let live = live.filter(|usage| usage.is_wasteful()).map(|usage| usage.live_bytes);
+        let live = live.filter(|usage| usage.is_wasteful(segment.length())).map(|usage| usage.live_bytes);
         // Neighbours are compacted into one, as long as it does not become too large.
         if !run.is_empty() && live.is_none_or(|live| run_bytes + live > segment_bytes) {
             compact(shared, persisted, &std::mem::take(&mut run))?;
