@@ -15,7 +15,8 @@ use quintet_core::error::Kind;
 use quintet_core::group::{GroupConfig, GroupName, Why};
 use quintet_core::hub::CreateTopic;
 use quintet_core::limits::Limits;
-use quintet_core::message::ContentType;
+use quintet_core::message::{ContentType, NewMessage};
+use quintet_core::patterns::publish_subscribe::Publish;
 use quintet_core::patterns::publish_subscribe::groups::consumer::{Answer, DeliveryId};
 use quintet_core::patterns::publish_subscribe::groups::operate::NewGroup;
 
@@ -405,4 +406,57 @@ async fn lag_counts_what_is_not_claimed() {
     assert!(work.claim("two", 9, NO_WAIT).await.is_empty());
     work.hub.acknowledge(&group(), ids(&claimed[..1])).await.unwrap();
     assert_eq!(texts(&work.claim("two", 9, WAIT).await), ["3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_is_refused_holds_back_no_other() {
+    let work = work();
+    let topic = TopicConfig { fixed_type: true, ..TopicConfig::open(ContentType::parse("text/plain").unwrap()) };
+    let create = CreateTopic {
+        topic: name("dead"),
+        config: topic,
+        durability: None,
+        messages: Vec::new(),
+        closed: false,
+        fork: None,
+    };
+    work.hub.create_topic(create).await.unwrap();
+    work.put(GroupConfig { max_deliver: Some(1), dead_letter: Some(name("dead")), ..over("work") }).await;
+    let other = NewMessage {
+        content_type: Some(ContentType::parse("image/png").unwrap()),
+        payload: b"refused".to_vec().into(),
+        ..NewMessage::default()
+    };
+    work.hub.publish(Publish::new(name("work"), vec![other])).await.unwrap();
+    work.publish("work", &["1", "2", "3"]).await;
+    let claimed = work.claim("one", 9, WAIT).await;
+    work.hub.give_back(&group(), ids(&claimed), None).await.unwrap();
+    eventually(async || (work.info().await.counts.dead_lettered == 3).then_some(())).await;
+    assert_eq!(work.texts_of("dead").await, ["1", "2", "3"]);
+    let info = work.info().await;
+    assert_eq!(info.waiting, 1, "it is kept");
+    assert!(info.problem.is_some_and(|problem| problem.contains("dead letters")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_members_hold_when_the_hub_is_stopped_stays_theirs() {
+    let engine = Arc::new(MemoryEngine::new(LogId(7), Limits::default()));
+    let clock = Arc::new(TokioClock::default());
+    let work = Work::on(Arc::<MemoryEngine>::clone(&engine), Arc::<TokioClock>::clone(&clock), Limits::default());
+    work.put(over("work")).await;
+    work.publish("work", &["1"]).await;
+    let basket = Basket::with_room(9);
+    let membership = work.hub.consume(&group(), "anna", 9, Box::new(basket.clone())).await.unwrap();
+    let waiting = Basket::with_room(9);
+    let held = eventually(async || basket.0.lock().taken.first().cloned()).await;
+    let _other = work.hub.consume(&group(), "ben", 9, Box::new(waiting.clone())).await.unwrap();
+    work.hub.hold_groups();
+    drop(membership);
+    eventually(async || (work.info().await.members.len() == 1).then_some(())).await;
+    assert!(waiting.take().is_empty(), "nobody else gets it");
+    drop(work);
+    let work = Work::on(engine, clock, Limits::default());
+    assert_eq!(work.info().await.in_flight, 1);
+    assert_eq!(work.hub.acknowledge(&group(), vec![held.id()]).await.unwrap(), [Answer::Done]);
+    assert_eq!(work.info().await.counts.delivered, 1);
 }

@@ -194,6 +194,7 @@ async fn run_until_told(
     let asked = signals.next().await;
     tracing::info!(signal = asked.name(), "stopping; the same signal again ends it at once");
     let deadline = Instant::now() + settings.shutdown_timeout;
+    gateway.hub().hold_groups();
     gateway.shutdown().begin();
     tokio::select! {
         ended = end(gateway, &mut doors, deadline, settings.shutdown_timeout) => ended,

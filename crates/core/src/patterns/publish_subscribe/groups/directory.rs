@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -34,7 +34,9 @@ pub(crate) struct Directory {
     home: OnceLock<(Weak<Hub>, Runtime)>,
     pub(super) n_members: Arc<AtomicUsize>,
     /// Held while a group is put, so that one name does not come into being in two logs.
-    pub(super) putting: tokio::sync::Mutex<()>,
+    pub(super) putting: Arc<tokio::sync::Mutex<()>>,
+    /// Nothing is handed out any more.
+    pub(super) held: AtomicBool,
 }
 
 /// How a group is reached.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -87,7 +88,7 @@ impl Hub {
     /// The filter and the log of a group do not change while it lives. Dropping the future does not take it back.
     pub async fn put_group(&self, new: NewGroup) -> Result<(bool, GroupInfo)> {
         new.config.check()?;
-        let _putting = self.groups.putting.lock().await;
+        let putting = Arc::clone(&self.groups.putting).lock_owned().await;
         let known = self.groups.get(&new.group);
         let wished = self.log_of_group(&new)?;
         let log = known.as_ref().map_or(wished, |known| known.log);
@@ -104,7 +105,15 @@ impl Hub {
         }
         let start = self.start_offset(&new.since, log)?;
         let put = PutGroup { group: new.group.clone(), config: new.config, start };
-        let Outcome::GroupPut { new: is_new, .. } = self.commit(log, Op::PutGroup(put)).await? else {
+        let engine = self.engine(log).ok_or_else(|| Error::new(Kind::Internal, "the log is not one of the hub's"))?;
+        let commit = engine.commit(Op::PutGroup(put).into(), self.clock.now());
+        // It goes its way also if the caller does not wait, and nobody else puts a group before it is done.
+        let commit = tokio::spawn(async move {
+            let _putting = putting;
+            commit.await
+        });
+        let outcomes = commit.await.map_err(|_| Error::new(Kind::ShuttingDown, "the hub is stopping"))??;
+        let Some(Outcome::GroupPut { new: is_new, .. }) = outcomes.into_iter().next() else {
             return Err(Error::new(Kind::Internal, "the log gave another answer than to a group"));
         };
         Ok((is_new, self.describe_group(&new.group).await?))
@@ -225,6 +234,12 @@ impl Hub {
     pub fn groups_of(&self, topic: &TopicName) -> usize {
         let log = self.registry.get(topic).and_then(|topic| topic.log());
         log.map_or(0, |log| self.groups.n_matching(topic, log))
+    }
+
+    /// Groups hand out nothing from now on, while acknowledgements are still taken: the first thing that a hub does that
+    /// will be stopped. What members hold stays theirs over the restart, for as long as their time lasts.
+    pub fn hold_groups(&self) {
+        self.groups.held.store(true, Ordering::Relaxed);
     }
 
     /// Members of all groups.

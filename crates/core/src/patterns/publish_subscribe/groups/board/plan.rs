@@ -64,9 +64,14 @@ impl Board {
     }
 
     /// Takes what has been handed out often enough; it is settled with this round.
-    pub(in crate::patterns::publish_subscribe::groups) fn take_dying(&mut self, n_max: usize) -> Vec<Dying> {
+    pub(in crate::patterns::publish_subscribe::groups) fn take_dying(
+        &mut self,
+        after: Offset,
+        n_max: usize,
+    ) -> Vec<Dying> {
         let loaded = |offset: &&Offset| self.held.get(offset).is_some_and(|entry| entry.message.is_some());
-        let offsets: Vec<Offset> = self.dying.iter().filter(loaded).take(n_max).copied().collect();
+        let round = self.dying.range(after.next()..).chain(self.dying.range(..=after));
+        let offsets: Vec<Offset> = round.filter(loaded).take(n_max).copied().collect();
         let mut dying = Vec::new();
         for offset in offsets {
             self.note(offset);

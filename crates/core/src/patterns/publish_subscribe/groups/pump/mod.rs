@@ -1,8 +1,10 @@
 //! The one task of a group: it reads on, commits what changes, and then hands out.
 
 mod claims;
+mod describe;
 mod seats;
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use crate::clock::Timestamp;
-use crate::cursor::Position;
+use crate::cursor::{Offset, Position};
 use crate::engine::transaction::{Op, StepGroup, Transaction};
 use crate::error::{Error, Kind, Result};
 use crate::fanout::Delivery;
@@ -18,7 +20,7 @@ use crate::fanout::mailbox::{Mailbox, mailbox};
 use crate::group::{GroupConfig, GroupState};
 use crate::hub::Hub;
 use crate::patterns::publish_subscribe::groups::board::{Assignment, Board, LOADED_BYTES_MAX};
-use crate::patterns::publish_subscribe::groups::consumer::{Answer, DeliveryId, GroupInfo, Handed, MemberInfo};
+use crate::patterns::publish_subscribe::groups::consumer::{Answer, DeliveryId, Handed};
 use crate::patterns::publish_subscribe::groups::directory::{Answers, Command, Handle, Place, stopping};
 use crate::patterns::publish_subscribe::groups::letters;
 use crate::patterns::publish_subscribe::groups::pump::claims::Claims;
@@ -63,6 +65,9 @@ pub(super) struct Pump {
     /// Nothing is tried before.
     pause_until: Instant,
     letters_pause_until: Instant,
+    /// Dead letters go round, so many at once, from behind here.
+    letters_after: Offset,
+    letters_max: usize,
     read_pause_until: Instant,
 }
 
@@ -91,6 +96,8 @@ impl Pump {
             problem: None,
             pause_until: begun,
             letters_pause_until: begun,
+            letters_after: Offset::ZERO,
+            letters_max: LETTERS_MAX,
             read_pause_until: begun,
         }
     }
@@ -159,14 +166,15 @@ impl Pump {
     async fn round(&mut self, hub: &Arc<Hub>, now: Timestamp) -> Result<bool> {
         let n_commands = self.take_commands();
         let mut loaded = false;
-        if is_over(self.read_pause_until) {
+        let is_held = hub.groups.held.load(Ordering::Relaxed);
+        if is_over(self.read_pause_until) && !is_held {
             let read = match self.read_on(hub) {
                 Ok(()) => self.load(hub).await,
                 Err(error) => Err(error),
             };
             loaded = self.note_read(read);
         }
-        let assignments = self.board.hand_out();
+        let assignments = if is_held { Vec::new() } else { self.board.hand_out() };
         let step = self.board.step();
         if !step.is_empty() {
             if let Err(error) = self.commit(hub, Vec::new(), now).await {
@@ -206,7 +214,9 @@ impl Pump {
         }
         let loaded = self.load(hub).await;
         self.note_read(loaded);
-        let dying = self.board.take_dying(LETTERS_MAX);
+        let dying = self.board.take_dying(self.letters_after, self.letters_max);
+        let last = dying.last().map(|dying| dying.message.offset).unwrap_or_default();
+        let n = dying.len();
         if dying.is_empty() && self.board.step().is_empty() {
             return Ok(false);
         }
@@ -218,8 +228,13 @@ impl Pump {
             tracing::warn!(group = %self.handle.group, %error, "dead letters cannot be written now; they are kept");
             self.problem = Some(format!("dead letters cannot be written: {error}"));
             self.letters_pause_until = Instant::now() + RETRY;
+            // One that the topic refuses is not to hold back the others: they go one by one, and it comes last.
+            self.letters_max = 1;
+            self.letters_after = if n == 1 { last } else { self.letters_after };
             return Ok(false);
         }
+        self.letters_max = LETTERS_MAX.min(self.letters_max * 2);
+        self.letters_after = last;
         Ok(true)
     }
 
@@ -446,29 +461,6 @@ impl Pump {
         }
         for answer in self.redrives.drain(..) {
             drop(answer.send(Err(error.clone())));
-        }
-    }
-
-    fn describe(&self) -> GroupInfo {
-        let members = self.board.members().map(|(_, name, in_flight, limit, connected)| MemberInfo {
-            name: Arc::clone(name),
-            in_flight,
-            limit,
-            connected,
-        });
-        GroupInfo {
-            group: self.handle.group.clone(),
-            config: Arc::clone(self.board.config()),
-            log: self.handle.log,
-            created: self.handle.created,
-            claimed_through: self.board.claimed_through(),
-            lag: 0,
-            lag_is_at_least: false,
-            in_flight: self.board.n_leased(),
-            waiting: self.board.n_held() - self.board.n_leased(),
-            counts: self.board.counts(),
-            members: members.collect(),
-            problem: self.problem.clone(),
         }
     }
 
