@@ -41,6 +41,9 @@ pub mod request_response;
 
 pub mod publish_subscribe;
 
+pub mod consumer;
+pub mod groups;
+
 pub mod short_polling;
 
 pub mod long_polling;
@@ -53,7 +56,9 @@ pub mod responder;
 
 mod backoff;
 mod connection;
+mod hands;
 mod http;
+mod membership;
 mod pipeline;
 mod reading;
 mod tls;

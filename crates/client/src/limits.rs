@@ -30,3 +30,7 @@ pub const MESSAGE_OVERHEAD_BYTES: usize = 256;
 pub const QUEUE_MESSAGES_MAX: usize = 4_096;
 /// How many progress messages of a responder wait to be sent.
 pub const QUEUE_PROGRESS_MAX: usize = 64;
+/// How many deliveries a consumer speaks of in one command; the hub takes 10,000.
+pub const WORDS_MAX: usize = 1_000;
+/// How many orders of a consumer are carried out before it looks at the connection again.
+pub const ORDERS_MAX: usize = 1_000;

@@ -19,7 +19,7 @@ use clap::Parser;
 
 use crate::cli::args::{Cli, Command};
 use crate::cli::runtime::client_side;
-use crate::cli::{presence, publish, request, respond, store, subscribe, token, topics};
+use crate::cli::{consume, groups, presence, publish, request, respond, store, subscribe, token, topics};
 
 // Many small buffers live and die on many threads: glibc's allocator keeps several times what is in use.
 #[global_allocator]
@@ -33,6 +33,9 @@ fn main() -> ExitCode {
         Command::Sub(args) => client_side(&logging, || subscribe::run(args)),
         Command::Request(args) => client_side(&logging, || request::run(args)),
         Command::Respond(args) => client_side(&logging, || respond::run(args)),
+        Command::Consume(args) => client_side(&logging, || consume::run(args)),
+        Command::Groups(args) => client_side(&logging, || groups::run(args)),
+        Command::Redrive(args) => client_side(&logging, || groups::redrive(args)),
         Command::Topics(args) => client_side(&logging, || topics::run(args)),
         Command::Presence(args) => client_side(&logging, || presence::run(args)),
         Command::Token(args) => token::run(&args),

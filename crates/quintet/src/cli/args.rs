@@ -2,6 +2,8 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::cli::consume::ConsumeArgs;
+use crate::cli::groups::{GroupsArgs, RedriveArgs};
 use crate::cli::presence::PresenceArgs;
 use crate::cli::publish::PubArgs;
 use crate::cli::request::RequestArgs;
@@ -41,6 +43,14 @@ pub(crate) enum Command {
     /// Serve a service: run a command for each request
     #[command(after_help = AFTER_RESPOND)]
     Respond(RespondArgs),
+    /// Work for a consumer group: print its messages, or run a command for each
+    #[command(after_help = AFTER_CONSUME)]
+    Consume(ConsumeArgs),
+    /// List, show, create and delete consumer groups
+    #[command(after_help = AFTER_GROUPS)]
+    Groups(GroupsArgs),
+    /// Hand the dead letters of a consumer group out again
+    Redrive(RedriveArgs),
     /// List, show, create, close and delete topics
     #[command(after_help = AFTER_TOPICS)]
     Topics(TopicsArgs),
@@ -113,6 +123,24 @@ QUINTET_REQUEST, QUINTET_METHOD, QUINTET_PATH, QUINTET_QUERY, QUINTET_TYPE, QUIN
 QUINTET_HEADER_…. A command that fails makes a reply with status 500 that holds the end of its standard error. When
 the caller gives up, the command is killed.";
 
+const AFTER_CONSUME: &str = "\
+Examples:
+  quintet consume orders
+  quintet consume orders --credit 8 -- ./handle-order
+  quintet consume orders --count 1 --json
+
+The payload is the command's standard input. The message is in QUINTET_GROUP, QUINTET_TOPIC, QUINTET_OFFSET,
+QUINTET_TIME, QUINTET_TYPE and QUINTET_HEADER_…, and how it was handed out in QUINTET_DELIVERY, QUINTET_COUNT and
+QUINTET_REASON. A command that ends with 0 acknowledges the message, any other end gives it back. While it runs, the
+message is kept.";
+
+const AFTER_GROUPS: &str = "\
+Examples:
+  quintet groups put orders 'orders/#' --ack-wait 1m --dead-letter orders-dead --backoff 1s,10s
+  quintet groups put mails mails --key customer
+  quintet groups
+  quintet groups show orders";
+
 const AFTER_TOPICS: &str = "\
 Examples:
   quintet topics list 'chat/#'
@@ -160,5 +188,10 @@ mod tests {
         assert!(!check("quintet sub chat --since yesterday"));
         assert!(!check("quintet respond echo"));
         assert!(!check("quintet sub chat --presence-data x"));
+        assert!(check("quintet groups") && check("quintet groups --json") && check("quintet groups list --json"));
+        assert!(check("quintet groups put g work/# --start -1 --backoff 1s,5s --ack-wait 30 --durability disk"));
+        assert!(!check("quintet groups put g") && !check("quintet groups put g f --max-deliver 3"));
+        assert!(check("quintet consume g --count 3 --json") && check("quintet consume g --credit 2 -- cat -n"));
+        assert!(!check("quintet consume g --json -- cat") && !check("quintet consume g --credit 0"));
     }
 }

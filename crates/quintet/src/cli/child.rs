@@ -1,32 +1,39 @@
-//! One run of a responder's command: the request's body goes in, what it prints comes back.
+//! One run of a command for a request or a message: the body goes in, what it prints comes back, or is passed on.
 
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
-use quintet_wire::session::hub::Request;
+use quintet_wire::envelope::Headers;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin, Command};
+
+use crate::cli::exit::Failure;
 
 /// Bytes of a reply; a command that prints more has failed.
 const REPLY_BYTES_MAX: u64 = 8 << 20;
 /// How much of what a failed command said last is told to the caller.
 const STDERR_BYTES_MAX: usize = 4 << 10;
 
-/// What is to be run, and for which request.
+/// What is to be run, and for what.
 #[derive(Debug)]
 pub(crate) struct Job<'a> {
     /// The program and its arguments.
     pub(crate) command: &'a [OsString],
-    /// The request.
-    pub(crate) request: &'a Request,
+    /// What it is told in its environment. Text that no variable can hold is left out.
+    pub(crate) variables: Vec<(String, String)>,
+    /// What it reads.
+    pub(crate) input: &'a [u8],
+    /// Whether what it prints is wanted; otherwise it prints to our own standard output.
+    pub(crate) captured: bool,
 }
 
 /// What came of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// It ended well and printed this.
+    /// It ended well and printed this; nothing, if it was not captured.
     Done(Vec<u8>),
     /// It did not.
     Failed {
@@ -43,15 +50,15 @@ pub(crate) async fn run_job(job: &Job<'_>) -> io::Result<Outcome> {
         return Err(io::Error::new(ErrorKind::InvalidInput, "no command"));
     };
     let mut command = Command::new(program);
-    command.args(arguments).envs(environment(job.request));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(arguments).envs(job.variables.iter().filter(|(_, value)| !value.contains('\0')).cloned());
+    let stdout = if job.captured { Stdio::piped() } else { Stdio::inherit() };
+    command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
     // A group of its own, so that it can be killed with its children, and is spared the terminal's Ctrl-C.
     command.process_group(0).kill_on_drop(true);
     let mut child = command.spawn()?;
     let group = Group::of(&child);
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let body = job.request.body.as_ref().map_or(&[][..], |body| &body.bytes);
-    let (fed, printed, said) = tokio::join!(feed(stdin, body), read_all(stdout), read_last(stderr));
+    let (fed, printed, said) = tokio::join!(feed(stdin, job.input), read_all(stdout), read_last(stderr));
     fed?;
     let printed = printed?;
     if printed.len() as u64 > REPLY_BYTES_MAX {
@@ -127,26 +134,27 @@ async fn read_last(from: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> 
     }
 }
 
-/// The request as variables. Text that no variable can hold is left out.
-fn environment(request: &Request) -> Vec<(String, String)> {
-    let mut variables = vec![
-        ("QUINTET_SERVICE".to_owned(), request.service.clone()),
-        ("QUINTET_REQUEST".to_owned(), request.id.clone()),
-        ("QUINTET_METHOD".to_owned(), request.method.clone()),
-        ("QUINTET_PATH".to_owned(), request.path.clone()),
-        ("QUINTET_QUERY".to_owned(), request.query.clone()),
-        ("QUINTET_ATTEMPT".to_owned(), request.attempt.to_string()),
-        ("QUINTET_WAIT".to_owned(), format!("{:.3}", request.wait)),
-    ];
-    if let Some(body) = &request.body {
-        variables.push(("QUINTET_TYPE".to_owned(), body.content_type.clone()));
+/// Headers as variables: `x-y` is `QUINTET_HEADER_X_Y`.
+pub(crate) fn header_variables(headers: &Headers) -> impl Iterator<Item = (String, String)> + '_ {
+    let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
+    headers.iter().map(move |(name, value)| {
+        (format!("QUINTET_HEADER_{}", name.chars().map(letter).collect::<String>()), value.clone())
+    })
+}
+
+/// Finds out before the first run whether there is such a command at all.
+pub(crate) fn check_command(command: &[OsString]) -> Result<(), Failure> {
+    let Some(program) = command.first() else { return Err(Failure::usage("say what to run, after --")) };
+    let found = if program.to_string_lossy().contains('/') {
+        Path::new(program).is_file()
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+    };
+    if found {
+        return Ok(());
     }
-    for (name, value) in &request.headers {
-        let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-        variables.push((format!("QUINTET_HEADER_{}", name.chars().map(letter).collect::<String>()), value.clone()));
-    }
-    variables.retain(|(_, value)| !value.contains('\0'));
-    variables
+    Err(Failure::usage(format!("there is no command {}", program.to_string_lossy())))
 }
 
 fn how(status: ExitStatus) -> String {
@@ -159,33 +167,25 @@ fn how(status: ExitStatus) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use quintet_wire::payload::Body;
     use std::time::Duration;
 
-    fn request(body: &str) -> Request {
-        Request {
-            id: "r".into(),
-            responder: 1,
-            service: "s".into(),
-            method: "POST".into(),
-            path: "/x".into(),
-            query: "a=1".into(),
-            headers: [("x-a.b".to_owned(), "c".to_owned())].into(),
-            body: Some(Body::text(body)),
-            attempt: 2,
-            wait: 1.5,
-        }
+    async fn run(script: &str, input: &str) -> Outcome {
+        let command = ["sh", "-c", script].map(OsString::from);
+        let variables = [("x-a.b".to_owned(), "c".to_owned()), ("no".to_owned(), "\0".to_owned())];
+        let variables = header_variables(&variables.into()).collect();
+        run_job(&Job { command: &command, variables, input: input.as_bytes(), captured: true }).await.unwrap()
     }
 
-    async fn run(script: &str, body: &str) -> Outcome {
-        let command = ["sh", "-c", script].map(OsString::from);
-        run_job(&Job { command: &command, request: &request(body) }).await.unwrap()
+    #[test]
+    fn a_command_that_is_not_there_is_told_at_once() {
+        assert!(check_command(&["sh".into()]).is_ok() && check_command(&["/bin/sh".into()]).is_ok());
+        assert!(check_command(&["no-such-command".into()]).is_err() && check_command(&["/no/such".into()]).is_err());
     }
 
     #[tokio::test]
-    async fn a_command_sees_the_request() {
-        let script = "cat; echo $QUINTET_METHOD $QUINTET_PATH $QUINTET_QUERY $QUINTET_ATTEMPT $QUINTET_HEADER_X_A_B $QUINTET_TYPE";
-        assert_eq!(run(script, "in ").await, Outcome::Done(b"in POST /x a=1 2 c text/plain\n".to_vec()));
+    async fn a_command_sees_input_and_headers() {
+        let script = "cat; echo $QUINTET_HEADER_X_A_B ${QUINTET_HEADER_NO:-none}";
+        assert_eq!(run(script, "in ").await, Outcome::Done(b"in c none\n".to_vec()));
     }
 
     #[tokio::test]

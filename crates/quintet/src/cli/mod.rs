@@ -8,7 +8,10 @@ pub(crate) mod subscribe;
 pub(crate) mod request;
 pub(crate) mod respond;
 
+pub(crate) mod consume;
+pub(crate) mod groups;
 pub(crate) mod presence;
+
 pub(crate) mod topics;
 
 pub(crate) mod store;

@@ -2,14 +2,14 @@
 
 use std::ffi::OsString;
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
 use quintet_client::request_response::Reply;
 use quintet_wire::payload::Body;
+use quintet_wire::session::hub::Request;
 
-use crate::cli::child::{Job, Outcome, run_job};
+use crate::cli::child::{Job, Outcome, check_command, header_variables, run_job};
 use crate::cli::connect::HubArgs;
 use crate::cli::exit::{Failure, note};
 use crate::cli::input;
@@ -49,7 +49,7 @@ pub(crate) async fn run(args: RespondArgs) -> Result<(), Failure> {
     let handler = move |call: quintet_client::responder::Call| {
         let (command, content_type, program) = (Arc::clone(&command), content_type.clone(), program.clone());
         async move {
-            let outcome = run_job(&Job { command: &command, request: call.request() }).await;
+            let outcome = run_request(&command, call.request()).await;
             reply(outcome, &program, content_type.as_deref())
         }
     };
@@ -72,6 +72,11 @@ pub(crate) async fn run(args: RespondArgs) -> Result<(), Failure> {
     }
 }
 
+async fn run_request(command: &[OsString], request: &Request) -> std::io::Result<Outcome> {
+    let input = request.body.as_ref().map_or(&[][..], |body| &body.bytes);
+    run_job(&Job { command, variables: environment(request), input, captured: true }).await
+}
+
 fn reply(outcome: Result<Outcome, std::io::Error>, program: &str, content_type: Option<&str>) -> Reply {
     match outcome {
         Ok(Outcome::Done(bytes)) => Reply::ok(input::body(bytes.into(), content_type)),
@@ -87,31 +92,46 @@ fn reply(outcome: Result<Outcome, std::io::Error>, program: &str, content_type: 
     }
 }
 
-/// Finds out before the first request whether there is such a command at all.
-fn check_command(command: &[OsString]) -> Result<(), Failure> {
-    let Some(program) = command.first() else {
-        return Err(Failure::usage("say what to run: quintet respond SERVICE -- COMMAND"));
-    };
-    let found = if program.to_string_lossy().contains('/') {
-        Path::new(program).is_file()
-    } else {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
-    };
-    if found {
-        return Ok(());
+/// The request as variables.
+fn environment(request: &Request) -> Vec<(String, String)> {
+    let mut variables = vec![
+        ("QUINTET_SERVICE".to_owned(), request.service.clone()),
+        ("QUINTET_REQUEST".to_owned(), request.id.clone()),
+        ("QUINTET_METHOD".to_owned(), request.method.clone()),
+        ("QUINTET_PATH".to_owned(), request.path.clone()),
+        ("QUINTET_QUERY".to_owned(), request.query.clone()),
+        ("QUINTET_ATTEMPT".to_owned(), request.attempt.to_string()),
+        ("QUINTET_WAIT".to_owned(), format!("{:.3}", request.wait)),
+    ];
+    if let Some(body) = &request.body {
+        variables.push(("QUINTET_TYPE".to_owned(), body.content_type.clone()));
     }
-    Err(Failure::usage(format!("there is no command {}", program.to_string_lossy())))
+    variables.extend(header_variables(&request.headers));
+    variables
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_command_that_is_not_there_is_told_at_once() {
-        assert!(check_command(&["sh".into()]).is_ok() && check_command(&["/bin/sh".into()]).is_ok());
-        assert!(check_command(&["no-such-command".into()]).is_err() && check_command(&["/no/such".into()]).is_err());
+    #[tokio::test]
+    async fn a_command_sees_the_request() {
+        let request = Request {
+            id: "r".into(),
+            responder: 1,
+            service: "s".into(),
+            method: "POST".into(),
+            path: "/x".into(),
+            query: "a=1".into(),
+            headers: [("x-a.b".to_owned(), "c".to_owned())].into(),
+            body: Some(Body::text("in ")),
+            attempt: 2,
+            wait: 1.5,
+        };
+        let script = "cat; echo $QUINTET_METHOD $QUINTET_PATH $QUINTET_QUERY $QUINTET_ATTEMPT $QUINTET_HEADER_X_A_B $QUINTET_TYPE";
+        let command = ["sh", "-c", script].map(OsString::from);
+        let done = run_request(&command, &request).await.unwrap();
+        assert_eq!(done, Outcome::Done(b"in POST /x a=1 2 c text/plain\n".to_vec()));
     }
 
     #[test]

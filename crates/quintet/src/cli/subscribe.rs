@@ -136,7 +136,8 @@ async fn next(subscription: &mut Subscription, out: &mut Output) -> Result<Next,
     Ok(next.await)
 }
 
-async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
+/// What a future has now.
+pub(crate) async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
 }
 
@@ -144,7 +145,8 @@ fn is_filter(topic: &str) -> bool {
     topic.split('/').any(|level| level == "+" || level == "#")
 }
 
-fn parse_since(text: &str) -> Result<Since, BadCursor> {
+/// Reads a cursor, for clap.
+pub(crate) fn parse_since(text: &str) -> Result<Since, BadCursor> {
     text.parse()
 }
 

@@ -55,13 +55,14 @@ enum TopicsCommand {
     },
 }
 
+/// How to print it, and where the hub is.
 #[derive(Debug, Args)]
-struct How {
+pub(crate) struct How {
     /// Print JSON for scripts: one object a line
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
     #[command(flatten)]
-    hub: HubArgs,
+    pub(crate) hub: HubArgs,
 }
 
 #[derive(Debug, Args)]
@@ -93,12 +94,23 @@ struct CreateArgs {
     how: How,
 }
 
+/// What an acknowledgement is worth.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Durability {
+pub(crate) enum Durability {
     /// Acknowledged once on disk
     Disk,
     /// Acknowledged once in memory
     Memory,
+}
+
+impl Durability {
+    /// The word for it on the wire.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Durability::Disk => "disk".to_owned(),
+            Durability::Memory => "memory".to_owned(),
+        }
+    }
 }
 
 /// Does one of them.
@@ -178,13 +190,9 @@ async fn show(topic: &str, how: &How) -> Result<(), Failure> {
 }
 
 async fn create(args: CreateArgs) -> Result<(), Failure> {
-    let durability = args.durability.map(|durability| match durability {
-        Durability::Disk => "disk".to_owned(),
-        Durability::Memory => "memory".to_owned(),
-    });
     let options = Options {
         content_type: args.content_type,
-        durability,
+        durability: args.durability.map(Durability::name),
         ttl_s: args.ttl,
         expires_at: args.expires_at,
         retain_age_s: args.retain_age,
@@ -199,7 +207,7 @@ async fn create(args: CreateArgs) -> Result<(), Failure> {
 }
 
 /// What was done: for scripts on standard output, for people on standard error.
-fn tell(how: &How, object: &serde_json::Value, text: &str) -> Result<(), Failure> {
+pub(crate) fn tell(how: &How, object: &serde_json::Value, text: &str) -> Result<(), Failure> {
     if !how.json {
         note(text);
         return Ok(());
@@ -230,7 +238,8 @@ fn describe(topic: &Description) -> String {
     rows.iter().map(|(name, value)| format!("{name:<12}{value}")).collect::<Vec<_>>().join("\n")
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
+/// One object on one line.
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
     serde_json::to_string(value).map_err(|error| Failure::failed(format!("this cannot be written as JSON: {error}")))
 }
 
