@@ -40,6 +40,9 @@ pub struct StoreConfig {
     pub limits: Limits,
     /// Bytes of a segment before the next one is begun; a single larger transaction goes alone. Default 64 MiB.
     pub segment_bytes: u64,
+    /// Bytes of zeros that are written ahead into the newest segment, so that small groups find their place made and cost
+    /// the disk less. Default 256 KiB.
+    pub reserve_bytes: u64,
     /// Bytes of log between checkpoints, unless the checkpoint itself is larger. Default 256 MiB.
     pub checkpoint_log_bytes: u64,
     /// Bytes of transactions that may wait to be written. Default 64 MiB.
@@ -55,6 +58,7 @@ impl StoreConfig {
             dir: dir.as_ref().to_owned(),
             limits: Limits::default(),
             segment_bytes: 64 << 20,
+            reserve_bytes: 256 << 10,
             checkpoint_log_bytes: 256 << 20,
             queue_bytes: 64 << 20,
             read_threads: 4,
@@ -109,7 +113,8 @@ impl Store {
         let newest = newest.ok_or_else(|| Error::new(Kind::Internal, "an opened log has no segment"))?;
         let segments = Arc::new(SegmentSet::new(disk, opened.head.salt, opened.segments, opened.damaged));
         let appender =
-            Appender::resume(Arc::clone(&segments), opened.head, segment_bytes, newest).map_err(open_error)?;
+            Appender::resume(Arc::clone(&segments), opened.head, segment_bytes, config.reserve_bytes, newest)
+                .map_err(open_error)?;
         let shared = Arc::new(Shared {
             head: opened.head,
             segments,

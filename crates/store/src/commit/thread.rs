@@ -75,6 +75,7 @@ impl CommitThread {
                 Work::Stop => break,
             }
         }
+        self.appender.release();
         let last = self.capture();
         *self.shared.last_state.lock() = Some(last);
     }
@@ -92,7 +93,7 @@ impl CommitThread {
             answers.push((job.answer, answer));
         }
         if !self.group.is_empty() {
-            match self.appender.append(&self.group.bytes, self.committed.0) {
+            match self.appender.append(&mut self.group.bytes, self.committed.0) {
                 Ok(written) => {
                     self.shared.log_bytes.fetch_add(self.group.bytes.len() as u64, Ordering::Relaxed);
                     self.show(&written);
