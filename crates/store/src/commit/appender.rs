@@ -21,15 +21,19 @@ pub(crate) struct Appender {
     segment: Arc<Segment>,
     /// Bytes of the segment that count.
     length: u64,
-    /// Where the file ends. What lies between is zeros.
+    /// Where the file ends. What lies between is zeros …
     reserved: u64,
+    /// … that were written up to here; behind it their place was only made.
+    written: u64,
     /// After a failed sync nobody knows what is on disk, and syncing again would not tell: the segment ends where it was
     /// known to be whole, and a new one has to be begun before anything more is written.
     spoilt: bool,
 }
 
-/// Larger groups get no zeros written behind them: these would cost more than they save.
+/// Larger groups get no zeros written behind them, which would cost more than they save: only their place is made, for
+/// so many times as much.
 const RESERVING_GROUP_MAX: usize = 32 << 10;
+const ALLOCATED_TIMES: u64 = 16;
 
 /// Where a group was written.
 #[derive(Debug)]
@@ -60,6 +64,7 @@ impl Appender {
             segment,
             length,
             reserved: length,
+            written: length,
             spoilt: false,
         })
     }
@@ -87,29 +92,47 @@ impl Appender {
         Ok(Written { segment: Arc::clone(&self.segment), position, new_segment })
     }
 
-    /// Writes a group, and zeros behind it if the file has to grow for it: as long as groups fit into these, a sync has
-    /// neither a new length nor new blocks to write besides the group, which is most of what it costs.
+    /// Writes a group, and makes room behind it if the file has to grow for it: as long as groups fit into that, a sync
+    /// has neither a new length nor new blocks to write besides the group, which is most of what it costs.
     fn write(&mut self, bytes: &mut Vec<u8>, position: u64) -> io::Result<()> {
-        let n_bytes = bytes.len();
-        let end = position + n_bytes as u64;
-        let reserved = (end + self.reserve_bytes).min(self.segment_bytes);
-        if end > self.reserved && end < reserved && n_bytes <= RESERVING_GROUP_MAX {
-            bytes.resize(n_bytes + (reserved - end) as usize, 0);
-            let written = self.file.write_at(bytes, position);
-            bytes.truncate(n_bytes);
-            match written {
-                // There may be room for the group alone.
-                Err(error) if error.kind() == io::ErrorKind::StorageFull => self.cut(position),
-                Err(error) => return Err(error),
-                Ok(()) => {
-                    self.reserved = reserved;
-                    return Ok(());
-                }
+        let end = position + bytes.len() as u64;
+        if bytes.len() > RESERVING_GROUP_MAX {
+            let reserved = (end + self.reserve_bytes * ALLOCATED_TIMES).min(self.segment_bytes);
+            // Where no place can be made, the group itself may have room, or will fail.
+            if end > self.reserved && end < reserved && self.file.allocate(reserved).is_ok() {
+                self.reserved = reserved;
             }
+        } else if end > self.written && self.write_with_zeros(bytes, position, end)? {
+            return Ok(());
         }
         self.file.write_at(bytes, position)?;
+        self.written = self.written.max(end);
         self.reserved = self.reserved.max(end);
         Ok(())
+    }
+
+    /// Writes a group and zeros behind it; false if there is no room for these, and nothing is written.
+    fn write_with_zeros(&mut self, bytes: &mut Vec<u8>, position: u64, end: u64) -> io::Result<bool> {
+        let written = (end + self.reserve_bytes).min(self.segment_bytes);
+        if written <= end {
+            return Ok(false);
+        }
+        let n_bytes = bytes.len();
+        bytes.resize(n_bytes + (written - end) as usize, 0);
+        let result = self.file.write_at(bytes, position);
+        bytes.truncate(n_bytes);
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                self.cut(position);
+                Ok(false)
+            }
+            Err(error) => Err(error),
+            Ok(()) => {
+                self.written = written;
+                self.reserved = self.reserved.max(written);
+                Ok(true)
+            }
+        }
     }
 
     /// Cuts off what was written in part, so that the next group can stand there.
@@ -117,13 +140,13 @@ impl Appender {
         if self.file.set_len(position).is_err() {
             self.spoilt = true;
         }
-        self.reserved = position;
+        (self.reserved, self.written) = (position, position);
     }
 
     /// Gives the zeros at the end of the file back. They do no harm where that fails, or is lost in a crash.
     pub(crate) fn release(&mut self) {
         if self.reserved > self.length && self.file.set_len(self.length).is_ok() {
-            self.reserved = self.length;
+            (self.reserved, self.written) = (self.length, self.length);
         }
     }
 
@@ -146,7 +169,7 @@ impl Appender {
             self.segments.replace(&[Arc::clone(&self.segment)], Some(Arc::clone(&segment)));
         }
         self.segment = segment;
-        (self.length, self.reserved) = (length, length);
+        (self.length, self.reserved, self.written) = (length, length, length);
         self.spoilt = false;
         Ok(())
     }
