@@ -15,6 +15,7 @@ use quintet_core::limits::Limits;
 use quintet_core::name::TopicName;
 use tokio::sync::oneshot;
 
+use crate::commit::answers::Answering;
 use crate::commit::appender::Appender;
 use crate::commit::group::Group;
 use crate::commit::queue::Queue;
@@ -207,7 +208,8 @@ impl Engine for Store {
         self.restore(&commit, &*observer);
         *self.shared.observer.lock() = Some(observer);
         let spawn = |name: &str| std::thread::Builder::new().name(name.into());
-        let commit = spawn("quintet-commit").spawn(move || commit.run()).map_err(open_error)?;
+        let answering = Answering::start();
+        let commit = spawn("quintet-commit").spawn(move || commit.run(&answering)).map_err(open_error)?;
         let upkeep = spawn("quintet-upkeep").spawn(move || upkeep.run()).map_err(open_error)?;
         *stage = Stage::Running { commit, upkeep, lock };
         self.shared.bell.ring();
