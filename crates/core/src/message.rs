@@ -1,5 +1,7 @@
 //! A message: payload, content type, headers, time and its place in the topic's log.
 
+use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -54,13 +56,33 @@ pub struct NewMessage {
 }
 
 /// A media type as it was given (RFC 9110 section 8.3.1); at most 256 bytes of visible ASCII.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ContentType(Arc<str>);
+#[derive(Clone)]
+pub struct ContentType(TypeText);
+
+/// Most messages have one of a few types, which then need no memory and no counting.
+#[derive(Clone)]
+enum TypeText {
+    Known(&'static str),
+    Other(Arc<str>),
+}
+
+/// Types that are known.
+const KNOWN_TYPES: [&str; 6] = [
+    "application/octet-stream",
+    "application/json",
+    "text/plain",
+    "text/plain;charset=utf-8",
+    "text/plain; charset=utf-8",
+    "application/json; charset=utf-8",
+];
 
 impl ContentType {
     /// Checks a media type: `type/subtype` and optional parameters, in visible ASCII.
     pub fn parse(text: &str) -> Result<Self> {
         let text = text.trim();
+        if let Some(known) = KNOWN_TYPES.into_iter().find(|known| *known == text) {
+            return Ok(Self(TypeText::Known(known)));
+        }
         let essence = text.split(';').next().unwrap_or_default().trim();
         let (kind, sub) = essence.split_once('/').unwrap_or_default();
         let token =
@@ -72,27 +94,51 @@ impl ContentType {
                 "the content type is not a media type like text/plain or application/json",
             ));
         }
-        Ok(Self(text.into()))
+        Ok(Self(TypeText::Other(text.into())))
     }
 
     /// `application/octet-stream`, what bytes are when nobody says.
     pub fn octet_stream() -> Self {
-        Self("application/octet-stream".into())
+        Self(TypeText::Known(KNOWN_TYPES[0]))
     }
 
     /// The text as it was given.
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            TypeText::Known(text) => text,
+            TypeText::Other(text) => text,
+        }
     }
 
     /// `type/subtype` without parameters, as it was given.
     pub fn essence(&self) -> &str {
-        self.0.split(';').next().unwrap_or_default().trim_end()
+        self.as_str().split(';').next().unwrap_or_default().trim_end()
     }
 
     /// Whether both name the same media type, whatever their parameters and case.
     pub fn matches(&self, other: &Self) -> bool {
         self.essence().eq_ignore_ascii_case(other.essence())
+    }
+}
+
+impl PartialEq for ContentType {
+    fn eq(&self, other: &Self) -> bool {
+        let (one, other) = (self.as_str(), other.as_str());
+        std::ptr::eq(one, other) || one == other
+    }
+}
+
+impl Eq for ContentType {}
+
+impl Hash for ContentType {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for ContentType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ContentType").field(&self.as_str()).finish()
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a commit costs, beside the bare loop of `write` and `fdatasync` with the same bytes.
 //!
-//! `cargo run --release -p quintet-store --example commit_cost [folder] [batches]`
+//! `cargo run --release -p quintet-store --example commit_cost [folder] [batches] [rounds]`: the bare loop and the engine in
+//! turn, so that a noisy minute hits all alike. A cell is the median of the rounds with the lowest and the highest; a
+//! ratio is the median of the rounds' own ratios.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement prints, and fails by panicking")]
 
 use std::io::Write;
@@ -28,21 +30,35 @@ impl Observer for Nobody {
     fn trimmed(&self, _: &TopicName, _: Trimmed) {}
 }
 
-/// User and system time of this process so far, in seconds.
+/// CPU time of this process' living threads so far, in seconds. None of them ends while something is measured.
 fn cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("schedstat")).ok());
+    stats.map(|stat| stat.split(' ').next().unwrap().parse::<f64>().unwrap()).sum::<f64>() / 1e9
 }
 
-fn report(what: &str, batch: usize, messages: usize, begun: Instant, cpu_begun: f64) {
-    let (wall, cpu) = (begun.elapsed().as_secs_f64(), cpu() - cpu_begun);
-    let (rate, million) = (messages as f64 / wall, messages as f64 / 1e6);
-    println!("{what:<28} {batch:>5}  {rate:>10.0} messages/s  {:>7.2} CPU s/million", cpu / million);
+/// Messages per second, and microseconds of CPU a message.
+#[derive(Clone, Copy)]
+struct Cost {
+    rate: f64,
+    cpu: f64,
+}
+
+impl Cost {
+    fn of(messages: usize, begun: Instant, cpu_begun: f64) -> Self {
+        let n = messages as f64;
+        Self { rate: n / begun.elapsed().as_secs_f64(), cpu: (cpu() - cpu_begun) / n * 1e6 }
+    }
+}
+
+fn spread(mut values: Vec<f64>, digits: usize) -> String {
+    values.sort_by(f64::total_cmp);
+    let (low, middle, high) = (values[0], values[values.len() / 2], values[values.len() - 1]);
+    format!("{middle:.digits$} ({low:.digits$}-{high:.digits$})")
 }
 
 /// The floor: records with a checksum each, one write and one sync a batch.
-fn bare(folder: &Path, batch: usize, messages: usize) {
+fn bare(folder: &Path, batch: usize, messages: usize) -> Cost {
     let mut file = std::fs::File::create(folder.join("bare")).unwrap();
     let payload = vec![b'x'; PAYLOAD_BYTES];
     let (begun, cpu_begun) = (Instant::now(), cpu());
@@ -60,8 +76,9 @@ fn bare(folder: &Path, batch: usize, messages: usize) {
         file.write_all(&buffer).unwrap();
         file.sync_data().unwrap();
     }
-    report("bare write+fdatasync", batch, messages, begun, cpu_begun);
+    let cost = Cost::of(messages, begun, cpu_begun);
     std::fs::remove_file(folder.join("bare")).unwrap();
+    cost
 }
 
 fn append(topic: &TopicName, n: usize, payload: &Bytes) -> Transaction {
@@ -70,7 +87,7 @@ fn append(topic: &TopicName, n: usize, payload: &Bytes) -> Transaction {
     Op::Append(Append { create, ..Append::new(topic.clone(), vec![message; n]) }).into()
 }
 
-async fn engine(folder: &Path, batch: usize, messages: usize, publishers: usize) {
+async fn engine(folder: &Path, batch: usize, messages: usize, publishers: usize) -> Cost {
     let folder = folder.join("store");
     let store = Store::open(&StoreConfig::new(&folder)).unwrap();
     store.attach(Arc::new(Nobody)).unwrap();
@@ -91,28 +108,39 @@ async fn engine(folder: &Path, batch: usize, messages: usize, publishers: usize)
     for task in tasks {
         task.await.unwrap();
     }
-    let what = if publishers == 1 { "one publisher, batches" } else { "publishers of one message" };
-    report(what, batch.max(publishers), messages, begun, cpu_begun);
+    let cost = Cost::of(messages, begun, cpu_begun);
     store.close().await.unwrap();
-    let begun = Instant::now();
-    let store = Store::open(&StoreConfig::new(&folder)).unwrap();
-    println!("{:<28}        opened in {:?} after closing", "", begun.elapsed());
     drop(store);
     std::fs::remove_dir_all(folder).unwrap();
+    cost
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    let folder = std::env::args().nth(1).unwrap_or_else(|| "commit-cost".into());
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().unwrap_or_else(|| "commit-cost".into());
     let folder = Path::new(&folder);
     std::fs::create_dir_all(folder).unwrap();
-    let n_batches: usize = std::env::args().nth(2).map_or(2_000, |text| text.parse().unwrap());
+    let mut number = |default| arguments.next().map_or(default, |text| text.parse::<usize>().unwrap());
+    let (n_batches, n_rounds) = (number(1_000), number(5));
+    println!("| what | messages per s | CPU us per message | CPU x bare |");
+    println!("| ---- | -------------- | ------------------ | ---------- |");
     for batch in [1, 16, 256, 1_024] {
         let messages = batch * n_batches;
-        bare(folder, batch, messages);
-        engine(folder, batch, messages, 1).await;
-        if batch > 1 && std::env::args().nth(3).is_none() {
-            engine(folder, 1, messages, batch).await;
+        let mut rounds = Vec::new();
+        for _ in 0..n_rounds {
+            let bare = bare(folder, batch, messages);
+            let batches = engine(folder, batch, messages, 1).await;
+            let publishers = if batch == 1 { batches } else { engine(folder, 1, messages, batch).await };
+            rounds.push([bare, batches, publishers]);
+        }
+        let names = ["bare write+fdatasync,", "engine, one publisher's", "engine, one message each,"];
+        for (i, name) in names.into_iter().enumerate().take(if batch == 1 { 2 } else { 3 }) {
+            let all = |value: &dyn Fn(&[Cost; 3]) -> f64| rounds.iter().map(value).collect::<Vec<_>>();
+            let rate = spread(all(&|round| round[i].rate), 0);
+            let cpu = spread(all(&|round| round[i].cpu), 2);
+            let ratio = spread(all(&|round| round[i].cpu / round[0].cpu), 2);
+            println!("| {name} {batch} | {rate} | {cpu} | {ratio} |");
         }
     }
     std::fs::remove_dir_all(folder).unwrap();

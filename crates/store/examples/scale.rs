@@ -1,7 +1,8 @@
 //! What a large store costs: memory, opening, reading.
 //!
-//! `cargo run --release -p quintet-store --example scale [folder] [topics] [messages]`; with `0` messages the folder of an
-//! earlier run is opened, in a process that has done nothing else.
+//! `cargo run --release -p quintet-store --example scale [folder] [topics] [messages] [end]`; with `0` messages the folder
+//! of an earlier run is opened, in a process that has done nothing else. The end `kill` sends the process SIGKILL while
+//! it still publishes, once so many messages were acknowledged; otherwise the store is dropped and opened again.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement prints, and fails by panicking")]
 
 use std::path::Path;
@@ -48,13 +49,21 @@ fn open(folder: &Path, what: &str) -> (Arc<Store>, Arc<Few>) {
     (store, few)
 }
 
-async fn fill(store: &Store, n_topics: u64, n_messages: u64) {
+/// Ends this process as `kill -9` does.
+fn kill_self() {
+    let id = std::process::id().to_string();
+    std::process::Command::new("kill").args(["-KILL", &id]).status().unwrap();
+}
+
+async fn fill(store: &Store, n_topics: u64, n_messages: u64, kill: bool) {
     let mut random = Random(1);
     let payload = Bytes::from(vec![b'x'; 256]);
     let config = TopicConfig::open(ContentType::octet_stream());
     let begun = Instant::now();
     let mut answers = std::collections::VecDeque::new();
-    for i in 0..n_messages / 100 {
+    let mut n_acknowledged = 0;
+    let n_batches = if kill { u64::MAX } else { n_messages / 100 };
+    for i in 0..n_batches {
         let ops = (0..100).map(|j| {
             // Every topic gets one, and then chance decides.
             let n = i * 100 + j;
@@ -68,6 +77,11 @@ async fn fill(store: &Store, n_topics: u64, n_messages: u64) {
             && let Some(answer) = answers.pop_front()
         {
             answer.await.unwrap();
+            n_acknowledged += 100;
+        }
+        if kill && n_acknowledged >= n_messages {
+            println!("{n_acknowledged} messages in {:?}; {:.0} MiB resident; killed", begun.elapsed(), resident_mib());
+            kill_self();
         }
         if i % 1_000 == 0 {
             store.maintain(SystemClock.now());
@@ -85,16 +99,17 @@ async fn main() {
     let folder = arguments.next().unwrap_or_else(|| "scale".into());
     let mut number = |default| arguments.next().map_or(default, |text| text.parse::<u64>().unwrap());
     let (n_topics, n_messages) = (number(100_000), number(2_000_000));
+    let end = arguments.next();
     let folder = Path::new(&folder);
     if n_messages > 0 {
-        let (store, _) = open(folder, "empty");
-        fill(&store, n_topics, n_messages).await;
+        let (store, _) = open(folder, "to write");
+        fill(&store, n_topics, n_messages, end.as_deref() == Some("kill")).await;
         drop(store);
         let (store, _) = open(folder, "after an unclean end");
         store.close().await.unwrap();
         return;
     }
-    let (store, few) = open(folder, "after closing");
+    let (store, few) = open(folder, "in a new process");
     let few = few.0.lock().clone();
     let (begun, mut n) = (Instant::now(), 0);
     for (topic, created) in few.iter().cloned() {

@@ -9,6 +9,37 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// A few bytes put together before they are appended, which is cheaper than to append each.
+#[derive(Debug)]
+pub(crate) struct ShortBytes<const N: usize> {
+    bytes: [u8; N],
+    length: usize,
+}
+
+impl<const N: usize> ShortBytes<N> {
+    /// So many zeros.
+    pub(crate) fn new(length: usize) -> Self {
+        Self { bytes: [0; N], length }
+    }
+
+    pub(crate) fn push(&mut self, byte: u8) {
+        self.bytes[self.length] = byte;
+        self.length += 1;
+    }
+
+    pub(crate) fn put_varint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.push(value as u8);
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
 /// Appends a string behind its length.
 pub(crate) fn put_str(out: &mut Vec<u8>, text: &str) {
     put_varint(out, text.len() as u64);

@@ -15,6 +15,7 @@ use quintet_core::limits::Limits;
 use quintet_core::name::TopicName;
 use tokio::sync::oneshot;
 
+use crate::commit::answers::Answering;
 use crate::commit::appender::Appender;
 use crate::commit::group::Group;
 use crate::commit::queue::Queue;
@@ -40,6 +41,9 @@ pub struct StoreConfig {
     pub limits: Limits,
     /// Bytes of a segment before the next one is begun; a single larger transaction goes alone. Default 64 MiB.
     pub segment_bytes: u64,
+    /// Bytes of zeros that are written ahead into the newest segment, so that small groups find their place made and cost
+    /// the disk less. Default 256 KiB.
+    pub reserve_bytes: u64,
     /// Bytes of log between checkpoints, unless the checkpoint itself is larger. Default 256 MiB.
     pub checkpoint_log_bytes: u64,
     /// Bytes of transactions that may wait to be written. Default 64 MiB.
@@ -55,6 +59,7 @@ impl StoreConfig {
             dir: dir.as_ref().to_owned(),
             limits: Limits::default(),
             segment_bytes: 64 << 20,
+            reserve_bytes: 256 << 10,
             checkpoint_log_bytes: 256 << 20,
             queue_bytes: 64 << 20,
             read_threads: 4,
@@ -109,7 +114,8 @@ impl Store {
         let newest = newest.ok_or_else(|| Error::new(Kind::Internal, "an opened log has no segment"))?;
         let segments = Arc::new(SegmentSet::new(disk, opened.head.salt, opened.segments, opened.damaged));
         let appender =
-            Appender::resume(Arc::clone(&segments), opened.head, segment_bytes, newest).map_err(open_error)?;
+            Appender::resume(Arc::clone(&segments), opened.head, segment_bytes, config.reserve_bytes, newest)
+                .map_err(open_error)?;
         let shared = Arc::new(Shared {
             head: opened.head,
             segments,
@@ -202,7 +208,8 @@ impl Engine for Store {
         self.restore(&commit, &*observer);
         *self.shared.observer.lock() = Some(observer);
         let spawn = |name: &str| std::thread::Builder::new().name(name.into());
-        let commit = spawn("quintet-commit").spawn(move || commit.run()).map_err(open_error)?;
+        let answering = Answering::start();
+        let commit = spawn("quintet-commit").spawn(move || commit.run(&answering)).map_err(open_error)?;
         let upkeep = spawn("quintet-upkeep").spawn(move || upkeep.run()).map_err(open_error)?;
         *stage = Stage::Running { commit, upkeep, lock };
         self.shared.bell.ring();

@@ -27,6 +27,15 @@ pub(crate) struct TopicEntry {
     pub(crate) lineage: Lineage,
 }
 
+impl TopicEntry {
+    fn count(&mut self, offset: u64, time: u64, size: u64) {
+        self.last = offset;
+        self.messages += 1;
+        self.bytes += size;
+        self.oldest = self.oldest.min(time);
+    }
+}
+
 /// All living topics, by the offset of their creation.
 #[derive(Debug, Default)]
 pub(crate) struct Topics {
@@ -110,6 +119,21 @@ impl Topics {
         trims.filter_map(|(through, id)| Some((self.by_id.get(id)?.name.clone(), to.min(*through)))).collect()
     }
 
+    /// Folds in committed records with their topics' ids. Most follow a message of the same topic, which is looked up
+    /// once.
+    pub(crate) fn apply_all<'a>(&mut self, records: impl Iterator<Item = (u64, &'a Record)>) {
+        let mut records = records.peekable();
+        while let Some((id, record)) = records.next() {
+            self.apply(id, record);
+            let Some(entry) = self.by_id.get_mut(&id) else { continue };
+            let next_of_topic = |(next, record): &(u64, &Record)| *next == id && matches!(record, Record::Message(_));
+            while let Some((_, Record::Message(message))) = records.next_if(next_of_topic) {
+                entry.count(message.offset.0, message.time.0, message.size() as u64);
+                self.last = self.last.max(message.offset.0);
+            }
+        }
+    }
+
     /// Folds in a committed record of the topic with this id.
     pub(crate) fn apply(&mut self, id: u64, record: &Record) {
         match record {
@@ -149,10 +173,7 @@ impl Topics {
     pub(crate) fn count_message(&mut self, id: u64, offset: u64, time: u64, size: u64) -> bool {
         self.last = self.last.max(offset);
         let Some(entry) = self.by_id.get_mut(&id) else { return false };
-        entry.last = offset;
-        entry.messages += 1;
-        entry.bytes += size;
-        entry.oldest = entry.oldest.min(time);
+        entry.count(offset, time, size);
         true
     }
 

@@ -15,10 +15,11 @@ use quintet_core::engine::transaction::{
 };
 use quintet_core::error::Kind;
 use quintet_core::message::Message;
+use quintet_store::StoreConfig;
 use quintet_store::disk::faulty::FaultyDisk;
 use quintet_store::disk::random::Random;
 
-use crate::harness::{NOW, Open, append, name, open_config, tiny};
+use crate::harness::{NOW, Open, append, name, open_config, tiny, tiny_for};
 
 /// What the test asked for and may expect.
 #[derive(Debug, Default, Clone)]
@@ -184,7 +185,7 @@ async fn crash_run(seed: u64) {
     for _ in 0..4 {
         let changes = disk.changes();
         disk.crash_at(changes + 1 + random.below(120));
-        let mut opened = Open::on(&disk, &tiny());
+        let mut opened = Open::on(&disk, &tiny_for(seed));
         if let Ok(open) = &opened {
             check(open, &mut model, seed).await;
             for _ in 0..60 {
@@ -217,7 +218,7 @@ async fn crash_run(seed: u64) {
         drop(opened);
         disk = after;
     }
-    let open = Open::on(&disk, &tiny()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    let open = Open::on(&disk, &tiny_for(seed)).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     check(&open, &mut model, seed).await;
 }
 
@@ -235,19 +236,19 @@ async fn what_a_failed_sync_left_in_the_cache_is_not_trusted() {
     for seed in seeds(50) {
         let mut random = Random(seed);
         let disk = FaultyDisk::new();
-        let open = Open::on(&disk, &tiny()).unwrap();
+        let open = Open::on(&disk, &tiny_for(seed)).unwrap();
         open.publish("a", &["1"]).await.unwrap();
         disk.fail_syncs(10);
         assert!(open.publish("a", &["2"]).await.is_err());
         drop(open);
         disk.fail_syncs(0);
-        let open = Open::on(&disk, &tiny()).unwrap();
+        let open = Open::on(&disk, &tiny_for(seed)).unwrap();
         let seen = open.texts("a").await.unwrap();
         open.publish("a", &["3"]).await.unwrap();
         let expected: Vec<String> = seen.into_iter().chain(["3".into()]).collect();
         let disk = disk.after_crash(&mut random);
         drop(open);
-        let open = Open::on(&disk, &tiny()).unwrap();
+        let open = Open::on(&disk, &tiny_for(seed)).unwrap();
         assert_eq!(open.texts("a").await.unwrap(), expected, "seed {seed}: what was visible stays");
     }
 }
@@ -255,7 +256,7 @@ async fn what_a_failed_sync_left_in_the_cache_is_not_trusted() {
 #[tokio::test]
 async fn a_failing_disk_refuses_writes_and_serves_reads() {
     let disk = FaultyDisk::new();
-    let open = Open::on(&disk, &tiny()).unwrap();
+    let open = Open::on(&disk, &StoreConfig { reserve_bytes: 0, ..tiny() }).unwrap();
     open.publish("a", &["1"]).await.unwrap();
     let used: usize = disk.files().iter().map(|(_, length)| length).sum();
     disk.full_at(Some(used as u64 + 10));
@@ -278,6 +279,36 @@ async fn a_failing_disk_refuses_writes_and_serves_reads() {
     let open = Open::on(&disk, &tiny()).unwrap();
     assert_eq!(open.texts("a").await.unwrap(), ["1", "7"]);
     assert!(open.publish("a", &["8"]).await.unwrap() > Offset::ZERO);
+}
+
+/// Room that was written ahead is used up before a full disk refuses, and where there is none for zeros a group goes
+/// without them.
+#[tokio::test]
+async fn a_full_disk_takes_what_fits() {
+    let disk = FaultyDisk::new();
+    let config = StoreConfig { segment_bytes: 100_000, ..tiny() };
+    let open = Open::on(&disk, &config).unwrap();
+    let used = || disk.files().iter().map(|(_, length)| *length as u64).sum::<u64>();
+    open.publish("a", &["0"]).await.unwrap();
+    let mut expected = vec!["0".to_owned()];
+    for room in [0, 100, 200, 300, 400] {
+        disk.full_at(Some(used() + room));
+        loop {
+            let text = format!("{room}.{}", expected.len());
+            match open.publish("a", &[&text]).await {
+                Ok(_) => expected.push(text),
+                Err(error) => break assert_eq!(error.kind(), &Kind::StorageFull),
+            }
+        }
+        disk.full_at(None);
+        open.publish("a", &["x"]).await.unwrap();
+        expected.push("x".into());
+    }
+    assert!(expected.len() > 20, "{expected:?}");
+    assert_eq!(open.texts("a").await.unwrap(), expected);
+    let disk = disk.after_crash(&mut Random(3));
+    drop(open);
+    assert_eq!(Open::on(&disk, &config).unwrap().texts("a").await.unwrap(), expected);
 }
 
 /// A producer whose append failed sends it again, and it is neither lost nor doubled.
@@ -305,7 +336,7 @@ async fn retention_run(seed: u64) {
     for round in 0..5u64 {
         let changes = disk.changes();
         disk.crash_at(changes + 50 + random.below(400));
-        if let Ok(open) = Open::on(&disk, &tiny()) {
+        if let Ok(open) = Open::on(&disk, &tiny_for(seed)) {
             if round == 0 {
                 let retention = Retention { count: Some(10), ..Retention::default() };
                 let config = TopicConfig { retention, ..open_config() };
@@ -332,7 +363,7 @@ async fn retention_run(seed: u64) {
         }
         disk = disk.after_crash(&mut random);
     }
-    let open = Open::on(&disk, &tiny()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    let open = Open::on(&disk, &tiny_for(seed)).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     check_tail(&open, n_acknowledged, n_asked, seed).await;
 }
 

@@ -20,7 +20,18 @@ pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
 /// Segments, and stretches between checkpoints, of a few messages each.
 pub(crate) fn tiny() -> StoreConfig {
-    StoreConfig { segment_bytes: 2_000, checkpoint_log_bytes: 6_000, read_threads: 1, ..StoreConfig::new("tiny") }
+    StoreConfig {
+        segment_bytes: 2_000,
+        reserve_bytes: 300,
+        checkpoint_log_bytes: 6_000,
+        read_threads: 1,
+        ..StoreConfig::new("tiny")
+    }
+}
+
+/// The same with no room written ahead, some, or all of a segment at once.
+pub(crate) fn tiny_for(seed: u64) -> StoreConfig {
+    StoreConfig { reserve_bytes: [0, 300, 5_000][seed as usize % 3], ..tiny() }
 }
 
 /// An observer that remembers.

@@ -172,7 +172,7 @@ async fn readers_go_on_while_segments_are_compacted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_disk_recovers_by_retention() {
     let disk = FaultyDisk::new();
-    let open = Open::on(&disk, &small()).unwrap();
+    let open = Open::on(&disk, &StoreConfig { reserve_bytes: 0, ..small() }).unwrap();
     create(&open, "aged", Retention { age: Some(Duration::from_secs(10)), ..Retention::default() }).await;
     let payload = "x".repeat(500);
     let publish = || async { open.publish("aged", &[&payload]).await };

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -35,14 +36,21 @@ pub(crate) async fn receive(gateway: &Gateway, mut body: Body) -> Result<Bytes> 
     if announced > config.body_bytes as u64 {
         return Err(too_large(config.body_bytes, body).await);
     }
-    let deadline = Instant::now() + config.body_time;
+    let mut deadline = None;
     let mut reserved = Reserved { all: gateway.body_bytes(), bytes: 0, max: config.bodies_bytes };
     reserved.grow(usize::try_from(announced).unwrap_or(0))?;
     let mut received = Received::default();
     loop {
-        // One timer for both bounds, as most bodies come in one piece and soon.
-        let due = deadline.min(Instant::now() + config.body_idle);
-        let frame = match timeout_at(due, body.frame()).await {
+        // Most bodies have come with their head, and need no clock; else one timer serves both bounds.
+        let frame = match body.frame().now_or_never() {
+            Some(frame) => Ok(frame),
+            None => {
+                let now = Instant::now();
+                let due = *deadline.get_or_insert(now + config.body_time);
+                timeout_at(due.min(now + config.body_idle), body.frame()).await
+            }
+        };
+        let frame = match frame {
             Ok(None) => return Ok(received.finish()),
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(error))) => {

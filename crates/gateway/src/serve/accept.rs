@@ -22,6 +22,9 @@ use crate::serve::lean::{self, Reads};
 use crate::serve::tls::{self, Tls, TlsSocket};
 use crate::state::Shutdown;
 
+/// Header fields of a request that hyper takes if it is not told otherwise.
+const HYPER_HEADERS: usize = 100;
+
 /// The settings of the accept loop.
 #[derive(Debug, Clone)]
 pub struct ServeConfig {
@@ -32,7 +35,7 @@ pub struct ServeConfig {
     pub head_time: Duration,
     /// A connection may be idle for so long between two requests. Default 75 s.
     pub idle: Duration,
-    /// Header fields of one request. Default 200.
+    /// Header fields of one request. Default 100: as many of a message as there may be, 64, and others.
     pub headers: usize,
     /// Bytes of a connection's read and write buffers, and so the bound of a request's head. Default 64 KiB.
     pub buffer_bytes: usize,
@@ -57,7 +60,7 @@ impl Default for ServeConfig {
             connections: 200_000,
             head_time: Duration::from_secs(10),
             idle: Duration::from_secs(75),
-            headers: 200,
+            headers: HYPER_HEADERS,
             buffer_bytes: 64 * 1024,
             stalled: Duration::from_secs(30),
             send_buffer_bytes: 256 * 1024,
@@ -200,8 +203,11 @@ impl Server {
         builder
             .timer(HeadTimer::new(self.config.head_time, self.config.idle))
             .header_read_timeout(self.config.head_time)
-            .max_headers(self.config.headers)
             .max_buf_size(self.config.buffer_bytes.max(8192));
+        // hyper has room for its own bound without asking for memory.
+        if self.config.headers != HYPER_HEADERS {
+            builder.max_headers(self.config.headers);
+        }
         let asked = Arc::new(AtomicBool::new(false));
         let service = self.service(guest, &asked);
         let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();

@@ -101,14 +101,9 @@ impl Group {
         self.bytes.is_empty()
     }
 
-    /// Adds what was staged as one batch.
-    pub(crate) fn add(
-        &mut self,
-        staged: Vec<Record>,
-        mut lives: Option<Lives>,
-        ledger: &Ledger,
-        context: BatchContext,
-    ) {
+    /// Adds as one batch what was staged: the records from here on.
+    pub(crate) fn add(&mut self, from: usize, mut lives: Option<Lives>, ledger: &Ledger, context: BatchContext) {
+        let staged = &self.records[from..];
         let Some(first) = staged.first().map(Record::offset) else { return };
         let start = self.bytes.len();
         self.batches.push((first.0, start as u32));
@@ -116,7 +111,7 @@ impl Group {
         // Most records follow one of the same topic, whose name they share.
         let mut name_before: &str = "";
         let mut facts = TopicFacts { id: 0, default_type: None, hidden: false };
-        for record in &staged {
+        for record in staged {
             let name = record.topic();
             if !std::ptr::eq(name_before, name.as_str()) || lives.is_some() {
                 facts = facts_of(record, lives.as_mut(), ledger);
@@ -135,7 +130,6 @@ impl Group {
             durable_through: context.durable_through.0,
         };
         head.put(&mut self.bytes[start..start + BATCH_HEAD], context.salt);
-        self.records.extend(staged);
     }
 }
 

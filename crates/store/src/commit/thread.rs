@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use quintet_core::cursor::Offset;
 use quintet_core::engine::ledger::Ledger;
-use quintet_core::engine::transaction::{Outcome, Record};
-use quintet_core::error::{Error, Kind, Result};
+use quintet_core::engine::transaction::Record;
+use quintet_core::error::{Error, Kind};
 use quintet_core::name::TopicName;
-use tokio::sync::oneshot;
 
 use crate::checkpoint::content::Captured;
+use crate::commit::answers::{Answering, Answers};
 use crate::commit::appender::{Appender, Written};
 use crate::commit::group::{BatchContext, Group, Lives};
 use crate::commit::queue::{Job, Patience, Work};
@@ -53,19 +53,16 @@ impl Drop for Refusal {
     }
 }
 
-type Answer = (oneshot::Sender<Result<Vec<Outcome>>>, Result<Vec<Outcome>>);
-
 impl CommitThread {
     /// Works until the queue is closed and empty.
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(mut self, answering: &Answering) {
         let _refusal = Refusal(Arc::clone(&self.shared));
-        let mut answers = Vec::new();
         let mut patience = Patience::default();
         loop {
             match self.shared.queue.take(GROUP_BYTES_MAX, patience) {
                 Work::Commit(jobs) => {
                     let (n_jobs, begun) = (jobs.len(), Instant::now());
-                    self.commit(jobs, &mut answers);
+                    answering.give(self.commit(jobs));
                     patience = patience_after(n_jobs, begun.elapsed());
                 }
                 Work::Capture(to) => {
@@ -75,24 +72,27 @@ impl CommitThread {
                 Work::Stop => break,
             }
         }
+        self.appender.release();
         let last = self.capture();
         *self.shared.last_state.lock() = Some(last);
     }
 
-    /// Stages, writes, shows and answers one group.
-    fn commit(&mut self, jobs: Vec<Job>, answers: &mut Vec<Answer>) {
+    /// Stages, writes and shows one group, and tells what to answer.
+    fn commit(&mut self, jobs: Vec<Job>) -> Answers {
+        let mut answers = Answers::default();
         for job in jobs {
             let lives = Lives::before(&job.transaction, &self.ledger);
-            let answer = self.ledger.stage(job.transaction, job.now).map(|staged| {
+            let from = self.group.records.len();
+            let answer = self.ledger.stage_behind(job.transaction, job.now, &mut self.group.records);
+            if answer.is_ok() {
                 let context =
                     BatchContext { salt: self.shared.head.salt, time: job.now, durable_through: self.committed };
-                self.group.add(staged.records, lives, &self.ledger, context);
-                staged.outcomes
-            });
-            answers.push((job.answer, answer));
+                self.group.add(from, lives, &self.ledger, context);
+            }
+            answers.push(job.answer, answer);
         }
         if !self.group.is_empty() {
-            match self.appender.append(&self.group.bytes, self.committed.0) {
+            match self.appender.append(&mut self.group.bytes, self.committed.0) {
                 Ok(written) => {
                     self.shared.log_bytes.fetch_add(self.group.bytes.len() as u64, Ordering::Relaxed);
                     self.show(&written);
@@ -105,17 +105,14 @@ impl CommitThread {
                     let error = write_error(error);
                     tracing::error!(%error, "a group could not be written; its transactions are refused");
                     // Also what was refused: it was judged by a state that has been taken back.
-                    answers.iter_mut().for_each(|(_, answer)| *answer = Err(error.clone()));
+                    answers.refuse(&error);
                 }
             }
             self.group.clear();
             self.group.bytes.shrink_to(GROUP_BYTES_KEPT);
         }
         self.ledger.commit();
-        for (to, answer) in answers.drain(..) {
-            // The caller may have gone; the transaction goes its way.
-            drop(to.send(answer));
-        }
+        answers
     }
 
     /// Makes a group that is on disk visible.
@@ -129,30 +126,26 @@ impl CommitThread {
             for (first, at) in &group.batches {
                 index.add_batch(*first, base + at);
             }
-            for (record, place) in group.records.iter().zip(&group.places) {
+            index.extend(group.records.iter().zip(&group.places).filter_map(|(record, place)| {
                 let (topic, size) = match record {
                     Record::Message(message) => (place.topic, message.size() as u32),
                     Record::Closed { .. } => (place.topic, 0),
                     // Readers were told when it was hidden.
-                    Record::Deleted { .. } if place.hidden => continue,
+                    Record::Deleted { .. } if place.hidden => return None,
                     Record::Deleted { .. } | Record::Hidden { .. } => (DELETIONS, 0),
                     Record::Created { .. }
                     | Record::Producer { .. }
                     | Record::StreamSeq { .. }
                     | Record::MessageId { .. }
                     | Record::Group { .. }
-                    | Record::GroupStep { .. } => continue,
+                    | Record::GroupStep { .. } => return None,
                 };
                 let (offset, position) = (record.offset().0, base + place.at);
-                index.add(topic, Entry { offset, time: place.time, position, length: place.length, size });
-            }
+                Some((topic, Entry { offset, time: place.time, position, length: place.length, size }))
+            }));
         }
-        {
-            let mut topics = self.shared.topics.lock();
-            for (record, place) in group.records.iter().zip(&group.places) {
-                topics.apply(place.topic, record);
-            }
-        }
+        let applied = group.records.iter().zip(&group.places).map(|(record, place)| (place.topic, record));
+        self.shared.topics.lock().apply_all(applied);
         self.note_groups();
         self.shared.tell(|observer| observer.committed(&group.records, self.committed));
     }

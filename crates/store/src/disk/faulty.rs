@@ -298,6 +298,18 @@ impl File for FaultyFile {
         Ok(())
     }
 
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        let growth = length.saturating_sub(self.length()?);
+        let room = {
+            let state = self.state.lock();
+            state.faults.full_at_bytes.map(|full| full.saturating_sub(state.used()))
+        };
+        if room.is_some_and(|room| growth > room) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.set_len(length)
+    }
+
     fn set_len(&self, length: u64) -> io::Result<()> {
         let mut state = self.state.lock();
         let crash = state.change()?;

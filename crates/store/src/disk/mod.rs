@@ -47,6 +47,9 @@ pub trait File: Send + Sync + Debug + 'static {
     /// Makes written bytes and the length durable.
     fn sync(&self) -> io::Result<()>;
 
+    /// Extends the file by zeros, with their place on the disk made.
+    fn allocate(&self, length: u64) -> io::Result<()>;
+
     /// Cuts the file, or extends it by zeros.
     fn set_len(&self, length: u64) -> io::Result<()>;
 

@@ -92,6 +92,14 @@ impl File for RealFile {
         self.0.sync_data()
     }
 
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        #[cfg(target_os = "linux")]
+        rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, length)?;
+        #[cfg(not(target_os = "linux"))]
+        self.0.set_len(length)?;
+        Ok(())
+    }
+
     fn set_len(&self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
     }

@@ -12,7 +12,7 @@ use quintet_core::engine::transaction::{ProducerStep, Record, TopicConfig};
 use quintet_core::message::{ContentType, Headers, MESSAGE_OVERHEAD_BYTES, Message};
 use quintet_core::name::TopicName;
 
-use crate::codec::{Reader, put_str, put_varint};
+use crate::codec::{Reader, ShortBytes, put_str, put_varint};
 use crate::format::group::{get_group_config, get_group_step, put_group_config, put_group_step};
 use crate::format::state::{get_config, get_step, put_config, put_step};
 
@@ -81,12 +81,12 @@ pub(crate) struct TopicFacts<'a> {
 /// Appends a record, checksum included.
 pub(crate) fn put_record(out: &mut Vec<u8>, salt: u32, record: &Record, topic: TopicFacts<'_>, time: Timestamp) {
     let start = out.len();
-    out.extend_from_slice(&[0; RECORD_HEAD]);
-    let kind = kind_of(record);
-    out.push(kind.number());
-    put_varint(out, record.offset().0);
-    put_varint(out, topic.id);
-    put_varint(out, time.0);
+    let mut head = ShortBytes::<{ RECORD_HEAD + 31 }>::new(RECORD_HEAD);
+    head.push(kind_of(record).number());
+    head.put_varint(record.offset().0);
+    head.put_varint(topic.id);
+    head.put_varint(time.0);
+    out.extend_from_slice(head.as_slice());
     match record {
         Record::Created { topic, config, deleted_at, .. } => {
             put_str(out, topic.as_str());
@@ -127,7 +127,7 @@ fn put_message(out: &mut Vec<u8>, message: &Message, default_type: Option<&Conte
     let distance = if message.previous == Offset::ZERO { 0 } else { message.offset.0 - message.previous.0 };
     put_varint(out, distance);
     if default_type == Some(&message.content_type) {
-        put_varint(out, 0);
+        out.push(0);
     } else {
         let text = message.content_type.as_str();
         put_varint(out, text.len() as u64 + 1);

@@ -112,7 +112,8 @@ pub(crate) struct Survey {
     pub(crate) damaged: Vec<DamagedBytes>,
     /// Whose messages seem to have been there: topics and index entries.
     pub(crate) suspects: Vec<(u64, Entry)>,
-    /// Bytes behind `end` that were being written when the process or the machine stopped.
+    /// Bytes behind `end` that were being written when the process or the machine stopped; not the zeros behind them,
+    /// which were written ahead.
     pub(crate) torn: usize,
 }
 
@@ -173,6 +174,6 @@ pub(crate) fn survey<'a>(
             Found::Broken { .. } => break,
         }
     }
-    survey.torn = input.bytes.len() - survey.end;
+    survey.torn = input.bytes[survey.end..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     survey
 }

@@ -18,6 +18,18 @@ impl MemoryIndex {
         self.topics.entry(topic).or_default().push(entry);
     }
 
+    /// Adds entries with their topics. Most follow one of the same topic, which is looked up once.
+    pub(crate) fn extend(&mut self, entries: impl Iterator<Item = (u64, Entry)>) {
+        let mut entries = entries.peekable();
+        while let Some((topic, entry)) = entries.next() {
+            let of_topic = self.topics.entry(topic).or_default();
+            of_topic.push(entry);
+            while let Some((_, entry)) = entries.next_if(|(next, _)| *next == topic) {
+                of_topic.push(entry);
+            }
+        }
+    }
+
     /// Adds an entry that does not come in order.
     pub(crate) fn insert(&mut self, topic: u64, entry: Entry) {
         let entries = self.topics.entry(topic).or_default();

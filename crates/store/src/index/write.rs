@@ -1,6 +1,6 @@
 //! Makes an index file's bytes from the index in memory.
 
-use crate::codec::put_varint;
+use crate::codec::ShortBytes;
 use crate::index::file::{FOOTER, FOOTER_MAGIC, HEAD_MAGIC, PAGE_CHUNKS};
 use crate::index::memory::MemoryIndex;
 use crate::index::{Chunk, Entry};
@@ -79,12 +79,14 @@ fn put_chunks(out: &mut Vec<u8>, index: &MemoryIndex, salt: u32) -> Vec<Chunk> {
 fn put_entries(out: &mut Vec<u8>, entries: &[Entry]) {
     let mut before = Entry::default();
     for entry in entries {
-        put_varint(out, entry.offset - before.offset);
-        put_varint(out, u64::from(entry.position - before.position));
-        put_varint(out, u64::from(entry.length));
-        put_varint(out, u64::from(entry.size));
+        let mut bytes = ShortBytes::<35>::new(0);
+        bytes.put_varint(entry.offset - before.offset);
+        bytes.put_varint(u64::from(entry.position - before.position));
+        bytes.put_varint(u64::from(entry.length));
+        bytes.put_varint(u64::from(entry.size));
         let time = entry.time.wrapping_sub(before.time) as i64;
-        put_varint(out, ((time << 1) ^ (time >> 63)) as u64);
+        bytes.put_varint(((time << 1) ^ (time >> 63)) as u64);
+        out.extend_from_slice(bytes.as_slice());
         before = *entry;
     }
 }

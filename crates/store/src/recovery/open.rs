@@ -137,6 +137,8 @@ impl Opening<'_> {
                 bytes = survey.torn,
                 "the log ended in a group that was being written; it had not been acknowledged and is cut off"
             );
+        }
+        if file.length > end {
             file.file.set_len(end)?;
         }
         // What the last group wrote may be in the system's cache only, if its sync failed and only the process ended:

@@ -95,27 +95,40 @@ impl Ledger {
 
     /// Checks a transaction and folds it in; refused as a whole if any of its operations is.
     pub fn stage(&mut self, transaction: Transaction, now: Timestamp) -> Result<Staged> {
-        let mark = self.journal.len();
+        let mut records = Vec::new();
+        let outcomes = self.stage_behind(transaction, now, &mut records)?;
+        Ok(Staged { records, outcomes })
+    }
+
+    /// The same, with the records to write put behind others; if it is refused, none is.
+    pub fn stage_behind(
+        &mut self,
+        transaction: Transaction,
+        now: Timestamp,
+        records: &mut Vec<Record>,
+    ) -> Result<Vec<Outcome>> {
+        let (mark, n_records) = (self.journal.len(), records.len());
         self.forget_message_ids(now);
-        let mut staged = Staged { records: Vec::new(), outcomes: Vec::new() };
+        let mut outcomes = Vec::with_capacity(transaction.ops.len());
         for op in transaction.ops {
             let outcome = match op {
-                Op::Create(create) => self.stage_create(create, now, &mut staged.records),
-                Op::Append(append) => self.stage_append(append, now, &mut staged.records),
-                Op::Delete(delete) => self.stage_delete(&delete, &mut staged.records),
-                Op::PutGroup(put) => self.stage_put_group(put, now, &mut staged.records),
-                Op::StepGroup(step) => self.stage_step_group(step, &mut staged.records),
-                Op::DeleteGroup(group, created) => self.stage_delete_group(&group, created, &mut staged.records),
+                Op::Create(create) => self.stage_create(create, now, records),
+                Op::Append(append) => self.stage_append(append, now, records),
+                Op::Delete(delete) => self.stage_delete(&delete, records),
+                Op::PutGroup(put) => self.stage_put_group(put, now, records),
+                Op::StepGroup(step) => self.stage_step_group(step, records),
+                Op::DeleteGroup(group, created) => self.stage_delete_group(&group, created, records),
             };
             match outcome {
-                Ok(outcome) => staged.outcomes.push(outcome),
+                Ok(outcome) => outcomes.push(outcome),
                 Err(error) => {
                     self.rollback_to(mark);
+                    records.truncate(n_records);
                     return Err(error);
                 }
             }
         }
-        Ok(staged)
+        Ok(outcomes)
     }
 
     /// Makes everything staged so far final.
