@@ -22,6 +22,7 @@ mod done;
 mod event_source;
 mod examples;
 mod groups;
+mod groups_cli;
 mod presence;
 mod readme;
 mod shutdown;

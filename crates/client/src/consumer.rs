@@ -328,6 +328,7 @@ mod tests {
         let mut session = join(&hub, 3).await;
         session.say(frame(&[id(1, 1), id(2, 1), id(3, 1)])).await;
         let begun = consumer.next().await.unwrap().unwrap();
+        let (go, gone) = tokio::sync::oneshot::channel();
         let hub_side = async {
             let (_, command) = session.command().await.unwrap();
             assert_eq!(command, Command::Credit(Credit { consumer: 7, credit: 0 }));
@@ -341,12 +342,18 @@ mod tests {
             }
             back.sort();
             assert_eq!(back, [id(2, 1), id(3, 1)]);
+            go.send(()).unwrap();
             let (command, deliveries) = acked(&mut session).await;
             done(&mut session, &command, &deliveries).await;
             assert!(session.command().await.is_none());
         };
         let worker = async {
-            let (closed, acked) = tokio::join!(consumer.close(), begun.ack());
+            // The work ends when everything else was given back.
+            let work = async {
+                gone.await.unwrap();
+                begun.ack().await
+            };
+            let (closed, acked) = tokio::join!(consumer.close(), work);
             closed.unwrap();
             assert_eq!(acked.unwrap(), Outcome::Done);
         };
