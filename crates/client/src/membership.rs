@@ -117,7 +117,10 @@ impl Membership {
                     orders.drain(..).for_each(|order| self.obey(order));
                 }
                 permit = out.reserve(), if hands_out => {
-                    if let (Ok(permit), Some(delivered)) = (permit, self.hands.take()) {
+                    // Without a place it stays where it is, and is given back when the consumer says that it leaves.
+                    if let Ok(permit) = permit
+                        && let Some(delivered) = self.hands.take()
+                    {
                         permit.send(Ok(Delivery::new(delivered, handle.clone())));
                     }
                 }
