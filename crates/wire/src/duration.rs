@@ -98,8 +98,9 @@ fn of_seconds(seconds: f64) -> Result<Span, BadDuration> {
     Ok(Span(Duration::from_millis(ms)))
 }
 
-/// The number at the beginning, and what follows it.
-fn split_number(text: &str) -> Option<(u64, &str)> {
+/// The number at the beginning, in which `_` may part digits, and what follows it: for whatever has a unit.
+#[must_use]
+pub fn split_number(text: &str) -> Option<(u64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
     let (digits, rest) = text.split_at(end);
     Some((digits.replace('_', "").parse().ok()?, rest.trim_start()))

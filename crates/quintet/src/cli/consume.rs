@@ -20,7 +20,7 @@ use crate::cli::connect::HubArgs;
 use crate::cli::exit::{Failure, note};
 use crate::cli::output::{Output, end_when_unread};
 use crate::cli::subscribe::poll_once;
-use crate::shutdown::Signals;
+use crate::shutdown::{Asked, Signals};
 
 /// Messages that are held at once when each is only printed.
 const PRINTED_AT_ONCE: u32 = 100;
@@ -115,12 +115,11 @@ impl Work {
                     if !self.jobs.is_empty() {
                         note("finishing what is begun; once more ends it at once");
                     }
-                    return self.finish(signals, hub).await.map_err(|ended| ended.unwrap_or(Failure::signalled(asked)));
+                    return self.finish(signals, Some(asked), hub).await;
                 }
             }
         }
-        let ended = self.finish(signals, hub).await;
-        ended.map_err(|ended| ended.unwrap_or_else(|| Failure::new(crate::cli::exit::Exit::Interrupted, "")))
+        self.finish(signals, None, hub).await
     }
 
     /// Prints all that is there, or begins a run of the command.
@@ -174,21 +173,21 @@ impl Work {
         self.words.spawn(async move { if done { delivery.ack().await } else { delivery.nack(None).await } });
     }
 
-    /// Takes nothing more, and finishes what is begun. Without a failure when a signal has ended it.
-    async fn finish(self, signals: &mut Signals, hub: &HubArgs) -> Result<(), Option<Failure>> {
+    /// Takes nothing more, and finishes what is begun, because of a signal or because there was enough.
+    async fn finish(self, signals: &mut Signals, asked: Option<Asked>, hub: &HubArgs) -> Result<(), Failure> {
         let Work { consumer, mut jobs, mut words, .. } = self;
         let mut closing = pin!(consumer.close());
         loop {
             tokio::select! {
-                closed = &mut closing => return closed.map_err(|error| Some(hub.failure(&error))),
+                closed = &mut closing => return closed.map_err(|error| hub.failure(&error)),
                 Some(ended) = jobs.join_next() => {
                     if let Ok((delivery, done)) = ended {
                         words.spawn(async move { if done { delivery.ack().await } else { delivery.nack(None).await } });
                     }
                 }
-                Some(answered) = words.join_next() => check(answered, hub).map_err(Some)?,
+                Some(answered) = words.join_next() => check(answered, hub)?,
                 // Returning drops the jobs, and with them the commands that run.
-                _ = signals.next() => return Err(None),
+                again = signals.next() => return Err(Failure::signalled(asked.unwrap_or(again))),
             }
         }
     }

@@ -122,18 +122,24 @@ pub(crate) async fn redrive(args: RedriveArgs) -> Result<(), Failure> {
     end_when_interrupted();
     let RedriveArgs { group, how } = args;
     let client = how.hub.reach().await?;
-    let (mut redelivered, mut republished) = (0, 0);
+    let (mut redelivered, mut republished, mut kept) = (0, 0, 0);
     loop {
         let redriven = client.redrive(&group).await.map_err(|error| how.hub.failure(&error))?;
         redelivered += redriven.redelivered;
         republished += redriven.republished;
+        kept += redriven.kept;
         // A group that is full tries no more for now; asking on would be of no use.
-        if !redriven.more || redriven.redelivered + redriven.republished == 0 {
+        if !redriven.more || redriven.redelivered + redriven.republished + redriven.kept == 0 {
             let more = redriven.more;
-            let object = json!({"group": group, "redelivered": redelivered, "republished": republished, "more": more});
+            let object = json!({
+                "group": group, "redelivered": redelivered, "republished": republished, "kept": kept, "more": more,
+            });
             let mut text = format!("{redelivered} handed out again, {republished} published again");
+            if kept > 0 {
+                text.push_str(&format!(", {kept} stay, since their topics take them no more"));
+            }
             if more {
-                text.push_str("; there are more, for which the group has no room now");
+                text.push_str("; there are more: run it again when the group has settled some");
             }
             return tell(&how, &object, &text);
         }

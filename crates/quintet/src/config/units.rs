@@ -1,5 +1,7 @@
 //! Sizes as people write them: `8 MiB`, `64kB`. Durations are in `quintet_wire::duration`.
 
+use quintet_wire::duration::split_number;
+
 const SIZES: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
     ("GiB", 1 << 30),
@@ -15,7 +17,7 @@ const SIZES: [(&str, u64); 9] = [
 /// Reads a number of bytes: `8 MiB`, `64kB`, `1024`.
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is not a size; write e.g. `8 MiB`, `64 KiB` or a number of bytes");
-    let (digits, unit) = split(text.trim()).ok_or_else(wrong)?;
+    let (digits, unit) = split_number(text.trim()).ok_or_else(wrong)?;
     let factor = match unit {
         "" => 1,
         unit => SIZES.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).ok_or_else(wrong)?.1,
@@ -30,13 +32,6 @@ pub(crate) fn show_size(bytes: u64) -> String {
         Some((name, factor)) if bytes > 0 => format!("{} {name}", bytes / factor),
         _ => format!("{bytes} B"),
     }
-}
-
-/// The number at the beginning, and what follows it.
-fn split(text: &str) -> Option<(u64, &str)> {
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
-    let (digits, rest) = text.split_at(end);
-    Some((digits.replace('_', "").parse().ok()?, rest.trim_start()))
 }
 
 #[cfg(test)]
