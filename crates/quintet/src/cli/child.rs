@@ -1,14 +1,14 @@
 //! One run of a command for a request or a message: the body goes in, what it prints comes back, or is passed on.
 
 use std::ffi::OsString;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 
 use quintet_wire::envelope::Headers;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::process::{Child, Command};
 
 use crate::cli::exit::Failure;
 
@@ -52,14 +52,13 @@ pub(crate) async fn run_job(job: &Job<'_>) -> io::Result<Outcome> {
     let mut command = Command::new(program);
     command.args(arguments).envs(job.variables.iter().filter(|(_, value)| !value.contains('\0')).cloned());
     let stdout = if job.captured { Stdio::piped() } else { Stdio::inherit() };
-    command.stdin(Stdio::piped()).stdout(stdout).stderr(Stdio::piped());
+    command.stdin(input(job.input)?).stdout(stdout).stderr(Stdio::piped());
     // A group of its own, so that it can be killed with its children, and is spared the terminal's Ctrl-C.
     command.process_group(0).kill_on_drop(true);
     let mut child = command.spawn()?;
     let group = Group::of(&child);
-    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (fed, printed, said) = tokio::join!(feed(stdin, job.input), read_all(stdout), read_last(stderr));
-    fed?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (printed, said) = tokio::join!(read_all(stdout), read_last(stderr));
     let printed = printed?;
     if printed.len() as u64 > REPLY_BYTES_MAX {
         return Ok(Outcome::Failed {
@@ -98,13 +97,13 @@ impl Drop for Group {
     }
 }
 
-async fn feed(stdin: Option<ChildStdin>, body: &[u8]) -> io::Result<()> {
-    let Some(mut stdin) = stdin else { return Ok(()) };
-    match stdin.write_all(body).await {
-        // It need not read what it was sent.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(()),
-    }
+/// What the command reads: a file without a name. Through a pipe it would get only a part, and take it for the whole,
+/// when this process is killed while it runs.
+fn input(body: &[u8]) -> io::Result<Stdio> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(body)?;
+    file.seek(SeekFrom::Start(0))?;
+    Ok(file.into())
 }
 
 async fn read_all(from: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {

@@ -3,7 +3,7 @@
 use crate::codec::Reader;
 
 /// The version of everything in the folder; a store of another version is refused.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// Bytes of a segment's head.
 pub(crate) const SEGMENT_HEAD: usize = 64;
 /// The name of the file that makes a folder a store.
