@@ -30,5 +30,6 @@ fn main() -> anyhow::Result<()> {
         Command::Request(request) => workload::request::run(&options.servers, &request),
         Command::Floor { listen } => servers::floor::serve(listen),
         Command::Echo { listen } => servers::echo::serve(listen),
+        Command::EchoHop { listen, responders } => servers::echo_hop::serve(listen, responders),
     }
 }

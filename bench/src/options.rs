@@ -57,7 +57,7 @@ pub(crate) enum Command {
     Durable(Durable),
     /// Messages per second that a group's members work off, each acknowledged
     Groups(Groups),
-    /// Requests answered per second through a responder, beside a plain HTTP echo
+    /// Requests answered per second through a responder, beside a plain HTTP echo and one with a hop behind it
     Request(Request),
     /// Serves the floor: one write(2) of framed bytes per subscriber and message, and nothing else
     Floor {
@@ -68,6 +68,13 @@ pub(crate) enum Command {
     Echo {
         #[arg(long)]
         listen: SocketAddr,
+    },
+    /// Serves an axum handler that has each body answered by whoever dials in on another address
+    EchoHop {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        responders: SocketAddr,
     },
 }
 
@@ -100,6 +107,7 @@ pub(crate) enum PeerName {
     Quintet,
     Floor,
     Echo,
+    EchoHop,
     Nchan,
     Nats,
     Mosquitto,
@@ -210,6 +218,6 @@ pub(crate) struct Request {
     pub(crate) seconds: f64,
     #[arg(long, default_value_t = 128)]
     pub(crate) size: usize,
-    #[arg(long = "peer", value_enum, default_values = ["echo", "quintet"])]
+    #[arg(long = "peer", value_enum, default_values = ["echo", "echo-hop", "quintet"])]
     pub(crate) peers: Vec<PeerName>,
 }

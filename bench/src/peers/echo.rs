@@ -8,9 +8,8 @@ use std::rc::Rc;
 use anyhow::Result;
 
 use crate::load::client::Client;
-use crate::load::http::post;
 use crate::options::{Through, Via};
-use crate::peers::Peer;
+use crate::peers::{Caller, Peer};
 use crate::process::Server;
 
 #[derive(Debug)]
@@ -39,7 +38,7 @@ impl Peer for Echo {
         payload.as_bytes().to_vec()
     }
 
-    fn call(&self, payload: &str) -> Option<Vec<u8>> {
-        Some(post("/call", payload))
+    fn caller(&self, _number: usize, payload: &str) -> Option<Caller> {
+        Some(crate::peers::http_caller("/call", payload))
     }
 }

@@ -2,6 +2,7 @@
 //! there, and the bytes that its clients speak.
 
 mod echo;
+mod echo_hop;
 mod floor;
 mod mosquitto;
 mod nats;
@@ -18,11 +19,16 @@ use std::rc::Rc;
 use anyhow::Result;
 
 use crate::load::client::Client;
+use crate::load::http::post;
+use crate::load::requester::Requester;
 use crate::options::{PeerName, Servers, Store, Through, Via};
 use crate::process::Server;
 
 /// A connection that publishes, and what it publishes.
 pub(crate) type DurablePublisher = (Box<dyn Client>, Rc<[u8]>);
+
+/// A connection that calls, and its call.
+pub(crate) type Caller = (Box<dyn Client>, Rc<[u8]>);
 
 /// A connection that works for a group, and what it says to begin.
 pub(crate) type Worker = (Box<dyn Client>, Vec<u8>);
@@ -54,13 +60,18 @@ pub(crate) trait Peer {
     fn confirms(&self) -> bool {
         true
     }
-    /// One call to the service `echo`; none if the peer knows no calls over HTTP.
-    fn call(&self, _payload: &str) -> Option<Vec<u8>> {
+    /// The `number`th caller of the service `echo`, and the call that it sends again after each answer; none if the peer
+    /// knows no calls.
+    fn caller(&self, _number: usize, _payload: &str) -> Option<Caller> {
         None
     }
     /// The responder without which calls are not answered.
     fn responder(&self, _concurrency: usize) -> Option<Box<dyn Client>> {
         None
+    }
+    /// Where responders dial in, on a server that callers know by `address`.
+    fn responders_address(&self, address: SocketAddr) -> SocketAddr {
+        address
     }
 }
 
@@ -70,6 +81,7 @@ pub(crate) fn peer(name: PeerName, servers: &Servers, store: Store) -> Result<Bo
         PeerName::Quintet => Box::new(quintet::Quintet::new(servers.quintet.as_deref(), store)?),
         PeerName::Floor => Box::new(floor::Floor),
         PeerName::Echo => Box::new(echo::Echo),
+        PeerName::EchoHop => Box::new(echo_hop::EchoHop),
         PeerName::Nchan => Box::new(nchan::Nchan),
         PeerName::Nats => Box::new(nats::Nats { program: servers.nats.clone(), store }),
         PeerName::Mosquitto => Box::new(mosquitto::Mosquitto),
@@ -81,6 +93,12 @@ pub(crate) fn peer(name: PeerName, servers: &Servers, store: Store) -> Result<Bo
 /// The peers of these names, Quintet on the store that the options name.
 pub(crate) fn peers(names: &[PeerName], servers: &Servers) -> Result<Vec<Box<dyn Peer>>> {
     names.iter().map(|name| peer(*name, servers, servers.store)).collect()
+}
+
+/// A caller over keep-alive HTTP.
+fn http_caller(target: &str, payload: &str) -> Caller {
+    let call: Rc<[u8]> = post(target, payload).into();
+    (Box::new(Requester::new(Some(Rc::clone(&call)))), call)
 }
 
 /// Where a server's output goes.

@@ -2,6 +2,8 @@
 //! stream. On disk it is JetStream: one stream of one replica in file storage, otherwise as it comes, with
 //! `sync_interval: always`, without which JetStream acknowledges what it syncs only two minutes later. Every publisher is
 //! independent and waits for its own acknowledgement, so the atomic batches of one publisher (2.12) do not apply.
+//! Request-reply is its own too: a caller's connection has one inbox, as client libraries do it, and the responder is one
+//! connection in a queue group.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,7 @@ use crate::load::client::Client;
 use crate::load::scripted::{Scripted, Step};
 use crate::load::worker::{Heard, Speech};
 use crate::options::{Store, Through, Via};
-use crate::peers::{DurablePublisher, Peer, Worker};
+use crate::peers::{Caller, DurablePublisher, Peer, Worker};
 use crate::process::Server;
 
 const CONNECT: &str = r#"CONNECT {"verbose":false,"pedantic":false,"echo":true,"headers":true,"no_responders":true}"#;
@@ -95,6 +97,38 @@ impl Peer for Nats {
     fn confirms(&self) -> bool {
         false
     }
+
+    /// An answer is whole when the payload's last byte and the line's end are there.
+    fn caller(&self, number: usize, payload: &str) -> Option<Caller> {
+        let inbox = format!("_INBOX.{number}");
+        let call: Rc<[u8]> = request("echo", &inbox, payload).into();
+        let steps = Rc::new([connect(&format!("SUB {inbox} 1\r\n"))]);
+        Some((Box::new(Scripted::publisher(steps, b"^\r\n", Some(Rc::clone(&call)))), call))
+    }
+
+    fn responder(&self, _concurrency: usize) -> Option<Box<dyn Client>> {
+        Some(Box::new(Scripted::worker(Rc::new([connect("SUB echo responders 1\r\n")]), Box::new(Replier))))
+    }
+}
+
+/// Answers each request with its own payload.
+#[derive(Debug)]
+struct Replier;
+
+impl Speech for Replier {
+    fn hear(&mut self, seen: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<Heard> {
+        let mut used = 0;
+        while let Some(message) = Message::first(&seen[used..])? {
+            if let Some(inbox) = message.reply {
+                out.extend_from_slice(format!("PUB {inbox} {}\r\n", message.payload.len()).as_bytes());
+                out.extend_from_slice(message.payload);
+                out.extend_from_slice(b"\r\n");
+            }
+            used += message.length;
+        }
+        seen.drain(..used);
+        Ok(Heard::default())
+    }
 }
 
 /// A worker that pulls: as many as it may hold, and half of that again whenever it has acknowledged as many.
@@ -111,30 +145,15 @@ impl PullMember {
         let wanted = json!({"batch": batch, "expires": 30_000_000_000_u64}).to_string();
         request("$JS.API.CONSUMER.MSG.NEXT.T.g", &self.inbox, &wanted)
     }
-
-    /// The first message and how many bytes it has: where to acknowledge it, if it is one of the stream's.
-    fn message(seen: &[u8]) -> Result<Option<(Option<String>, usize)>> {
-        let Some(end) = memmem::find(seen, b"\r\n") else { return Ok(None) };
-        let line = std::str::from_utf8(&seen[..end])?;
-        let words: Vec<&str> = line.split(' ').collect();
-        if !matches!(words.first(), Some(&"MSG" | &"HMSG")) {
-            anyhow::ensure!(!line.starts_with("-ERR"), "a member got {line}");
-            return Ok(Some((None, end + 2)));
-        }
-        let length: usize = words.last().map_or(Ok(0), |length| length.parse())?;
-        let whole = end + 2 + length + 2;
-        let reply = words.get(3).filter(|reply| reply.starts_with("$JS.ACK")).map(|reply| (*reply).to_owned());
-        Ok((whole <= seen.len()).then_some((reply, whole)))
-    }
 }
 
 impl Speech for PullMember {
     fn hear(&mut self, seen: &mut Vec<u8>, out: &mut Vec<u8>) -> Result<Heard> {
         let mut heard = Heard::default();
         let mut used = 0;
-        while let Some((reply, length)) = Self::message(&seen[used..])? {
-            used += length;
-            let Some(reply) = reply else { continue };
+        while let Some(message) = Message::first(&seen[used..])? {
+            used += message.length;
+            let Some(reply) = message.reply.filter(|reply| reply.starts_with("$JS.ACK")) else { continue };
             heard.delivered += 1;
             out.extend_from_slice(format!("PUB {reply} 4\r\n+ACK\r\n").as_bytes());
             self.n_taken += 1;
@@ -146,6 +165,32 @@ impl Speech for PullMember {
         }
         seen.drain(..used);
         Ok(heard)
+    }
+}
+
+/// What a server says: a message, or a line without payload.
+struct Message<'a> {
+    /// Where it is to be answered.
+    reply: Option<&'a str>,
+    payload: &'a [u8],
+    /// All its bytes.
+    length: usize,
+}
+
+impl Message<'_> {
+    /// The first one, if it is whole.
+    fn first(seen: &[u8]) -> Result<Option<Message<'_>>> {
+        let Some(end) = memmem::find(seen, b"\r\n") else { return Ok(None) };
+        let line = std::str::from_utf8(&seen[..end])?;
+        let words: Vec<&str> = line.split(' ').collect();
+        if !matches!(words.first(), Some(&"MSG" | &"HMSG")) {
+            anyhow::ensure!(!line.starts_with("-ERR"), "a worker got {line}");
+            return Ok(Some(Message { reply: None, payload: &[], length: end + 2 }));
+        }
+        let length: usize = words.last().map_or(Ok(0), |length| length.parse())?;
+        let Some(payload) = seen.get(end + 2..end + 2 + length + 2) else { return Ok(None) };
+        let reply = if words.len() > 4 { Some(words[3]) } else { None };
+        Ok(Some(Message { reply, payload: &payload[..length], length: end + 2 + length + 2 }))
     }
 }
 

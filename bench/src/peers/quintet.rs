@@ -18,7 +18,7 @@ use crate::load::scripted::{Scripted, Step};
 use crate::load::websocket::{frames, text, upgrade};
 use crate::load::worker::{Heard, Speech};
 use crate::options::{Store, Through, Via};
-use crate::peers::{Peer, Worker};
+use crate::peers::{Caller, Peer, Worker};
 use crate::process::Server;
 
 #[derive(Debug)]
@@ -121,8 +121,8 @@ impl Peer for Quintet {
         Some((Box::new(worker), text(&consume.to_string())))
     }
 
-    fn call(&self, payload: &str) -> Option<Vec<u8>> {
-        Some(post("/services/echo/call", payload))
+    fn caller(&self, _number: usize, payload: &str) -> Option<Caller> {
+        Some(crate::peers::http_caller("/services/echo/call", payload))
     }
 
     fn responder(&self, concurrency: usize) -> Option<Box<dyn Client>> {

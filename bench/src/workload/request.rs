@@ -1,14 +1,12 @@
-//! Request-response: calls over keep-alive HTTP through the hub to a responder that dialled in, beside a plain echo.
-//! The responder lives in the load generator, so the hub's cost is its own hop and nothing else.
-
-use std::rc::Rc;
+//! Request-response: calls through the hub to a responder that dialled in, beside a plain echo and one with a hop behind it.
+//! The responder lives in the load generator, so the hub's cost is its own hop and nothing else. Callers have a connection
+//! each and speak keep-alive HTTP, or the peer's own protocol.
 
 use anyhow::{Context, Result};
 
 use crate::load::client::{Client, payload};
-use crate::load::requester::Requester;
-use crate::options::{Request, Servers};
-use crate::peers::Peer;
+use crate::options::{PeerName, Request, Servers};
+use crate::peers::{Caller, Peer};
 use crate::table::Table;
 use crate::workload::closed_loop::{self, Outcome};
 use crate::workload::stage::{Stage, in_turn, ratio, spread};
@@ -22,31 +20,44 @@ pub(crate) fn run(servers: &Servers, options: &Request) -> Result<()> {
         .collect();
     let name = |(concurrency, peer): &(usize, &dyn Peer)| format!("{}, {concurrency} in flight", peer.name());
     let outcomes = in_turn(servers, &subjects, name, |subject| measure(*subject, servers, options))?;
-    let base = format!("CPU x {}", peers.first().map_or_else(String::new, |peer| peer.name()));
-    let mut table = Table::new(&["server", "in flight", "calls per s", "CPU us per call", "p50 us", "p99 us", &base]);
+    let bases = bases(&options.peers);
+    let mut header =
+        ["server", "in flight", "calls per s", "CPU us per call", "p50 us", "p99 us"].map(str::to_owned).to_vec();
+    header.extend(bases.iter().map(|base| format!("CPU x {}", peers[*base].name())));
+    let mut table = Table::new(&header.iter().map(String::as_str).collect::<Vec<_>>());
     for (index, ((concurrency, peer), of_subject)) in subjects.iter().zip(&outcomes).enumerate() {
-        table.row([
+        let mut row = vec![
             peer.name(),
             concurrency.to_string(),
             spread(of_subject, Outcome::rate).to_string(),
             spread(of_subject, Outcome::cpu_us).to_string(),
             spread(of_subject, |outcome| outcome.p50_us).to_string(),
             spread(of_subject, |outcome| outcome.p99_us).to_string(),
-            ratio(of_subject, &outcomes[index - index % peers.len()], Outcome::cpu_us).to_string(),
-        ]);
+        ];
+        let of_same = &outcomes[index - index % peers.len()..];
+        row.extend(bases.iter().map(|base| ratio(of_subject, &of_same[*base], Outcome::cpu_us).to_string()));
+        table.row(row);
     }
     table.print(&format!("Request-response: {} bytes, {} s", options.size, options.seconds));
     Ok(())
 }
 
+/// Whom the others are compared with: the echoes that are there, or else the first peer.
+fn bases(names: &[PeerName]) -> Vec<usize> {
+    let is_echo = |name: &PeerName| matches!(name, PeerName::Echo | PeerName::EchoHop);
+    let echoes: Vec<usize> = (0..names.len()).filter(|index| is_echo(&names[*index])).collect();
+    if echoes.is_empty() { vec![0] } else { echoes }
+}
+
 fn measure((concurrency, peer): (usize, &dyn Peer), servers: &Servers, options: &Request) -> Result<Outcome> {
     let mut stage = Stage::new(peer, &servers.room)?;
-    let call: Rc<[u8]> = peer.call(&payload(options.size)).context("it takes no calls")?.into();
-    let callers = (0..concurrency).map(|_| Box::new(Requester::new(Some(Rc::clone(&call)))) as Box<dyn Client>);
-    stage.driver.connect_all(stage.server.address, callers)?;
+    let payload = payload(options.size);
+    let callers: Option<Vec<Caller>> = (0..concurrency).map(|number| peer.caller(number, &payload)).collect();
+    let (clients, calls): (Vec<Box<dyn Client>>, Vec<_>) = callers.context("it takes no calls")?.into_iter().unzip();
+    stage.driver.connect_all(stage.server.address, clients)?;
     if let Some(responder) = peer.responder(concurrency) {
-        stage.driver.connect_all(stage.server.address, [responder])?;
+        stage.driver.connect_all(peer.responders_address(stage.server.address), [responder])?;
     }
-    let in_flight: Vec<_> = (0..concurrency).map(|number| (number, Rc::clone(&call))).collect();
+    let in_flight: Vec<_> = calls.into_iter().enumerate().collect();
     closed_loop::measure(&mut stage, &in_flight, options.seconds)
 }
