@@ -1,4 +1,5 @@
-//! The floor (`servers::floor`) in a process of its own. It knows one door and stands in for all.
+//! The floor (`servers::floor`) in a process of its own. It knows one door for what is pushed, which stands in for all, and
+//! one for long polls, whose requests are as long as Quintet's.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,6 +9,8 @@ use std::rc::Rc;
 use anyhow::Result;
 
 use crate::load::client::Client;
+use crate::load::http::get;
+use crate::load::long_poller::LongPoller;
 use crate::load::scripted::{Scripted, Step};
 use crate::options::{Through, Via};
 use crate::peers::Peer;
@@ -27,8 +30,14 @@ impl Peer for Floor {
         Server::start(&mut command, address, crate::peers::log(room)?)
     }
 
-    fn follower(&self, _via: Via, _topic: &str) -> Option<Box<dyn Client>> {
-        let subscribe = Step { say: b"S".to_vec(), starts: b"+", ends: b"+" };
+    fn follower(&self, via: Via, topic: &str) -> Option<Box<dyn Client>> {
+        if via == Via::LongPoll {
+            let request =
+                get(&format!("/topics/{topic}?offset=00000000_0000000000000000&live=long-poll&timeout=60"), "");
+            let again = request.clone();
+            return Some(Box::new(LongPoller::new(request, false, Rc::new(move |_| again.clone()))));
+        }
+        let subscribe = Step { say: format!("S{topic}\n").into_bytes(), starts: b"+", ends: b"+" };
         Some(Box::new(Scripted::follower(Rc::new([subscribe]))))
     }
 
@@ -37,9 +46,8 @@ impl Peer for Floor {
         Some(Box::new(Scripted::publisher(Rc::new([publish]), b".", again)))
     }
 
-    fn publication(&self, _through: Through, _topic: &str, payload: &str) -> Vec<u8> {
-        let mut message = (payload.len() as u32).to_be_bytes().to_vec();
-        message.extend_from_slice(payload.as_bytes());
-        message
+    fn publication(&self, _through: Through, topic: &str, payload: &str) -> Vec<u8> {
+        let message = format!("{topic}\n{payload}");
+        [&(message.len() as u32).to_be_bytes(), message.as_bytes()].concat()
     }
 }
