@@ -24,6 +24,7 @@ fn main() -> anyhow::Result<()> {
         Command::Fanout(fanout) => workload::fanout::run(&options.servers, &fanout),
         Command::Burst(burst) => workload::burst::run(&options.servers, &burst),
         Command::Idle(idle) => workload::idle::run(&options.servers, &idle),
+        Command::Handshake(handshake) => workload::handshake::run(&options.servers, &handshake),
         Command::Publish(publish) => workload::publish::run(&options.servers, &publish),
         Command::Durable(durable) => workload::durable::run(&options.servers, &durable),
         Command::Groups(groups) => workload::groups::run(&options.servers, &groups),

@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Burst(Burst),
     /// Memory per connection that has nothing to do
     Idle(Idle),
+    /// CPU per TLS handshake: connections that each ask for one small thing and close, with and without TLS
+    Handshake(Handshake),
     /// Acknowledged publishes per second, and their CPU
     Publish(Publish),
     /// Publishes per second that are acknowledged once they are on disk, beside the bare loop of write and fdatasync
@@ -132,6 +134,9 @@ pub(crate) struct Fanout {
     /// Each connection follows a topic of its own, and each message goes to the next of them
     #[arg(long)]
     pub(crate) topics: bool,
+    /// Every connection is over TLS, but those of the floor
+    #[arg(long)]
+    pub(crate) tls: bool,
     /// Draws the CPU per delivery into this SVG file too
     #[arg(long)]
     pub(crate) picture: Option<PathBuf>,
@@ -157,9 +162,20 @@ pub(crate) struct Burst {
 pub(crate) struct Idle {
     #[arg(long, default_value_t = 10_000)]
     pub(crate) connections: usize,
+    /// Every connection is over TLS, but those of the floor
+    #[arg(long)]
+    pub(crate) tls: bool,
     #[arg(long, value_enum, default_value_t = Via::Ws)]
     pub(crate) via: Via,
     #[arg(long = "peer", value_enum, default_values = ["floor", "quintet"])]
+    pub(crate) peers: Vec<PeerName>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Handshake {
+    #[arg(long, default_value_t = 2000)]
+    pub(crate) connections: usize,
+    #[arg(long = "peer", value_enum, default_values = ["quintet"])]
     pub(crate) peers: Vec<PeerName>,
 }
 

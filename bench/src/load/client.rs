@@ -20,6 +20,8 @@ pub(crate) trait Client {
 /// What has happened on all connections.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
+    /// Connections whose handshake is done, if they have one.
+    pub(crate) connected: u64,
     /// Connections that have said all they have to say before the measurement.
     pub(crate) ready: u64,
     /// Payloads that arrived.

@@ -7,5 +7,6 @@ pub(crate) mod long_poller;
 pub(crate) mod requester;
 pub(crate) mod responder;
 pub(crate) mod scripted;
+pub(crate) mod tls;
 pub(crate) mod websocket;
 pub(crate) mod worker;

@@ -13,7 +13,7 @@ use crate::load::http::get;
 use crate::load::long_poller::LongPoller;
 use crate::load::scripted::{Scripted, Step};
 use crate::options::{Through, Via};
-use crate::peers::Peer;
+use crate::peers::{Peer, Security};
 use crate::process::Server;
 
 #[derive(Debug)]
@@ -28,6 +28,10 @@ impl Peer for Floor {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["floor", "--listen", &address.to_string()]);
         Server::start(&mut command, address, crate::peers::log(room)?)
+    }
+
+    fn security(&self) -> Security {
+        Security::Without
     }
 
     fn follower(&self, via: Via, topic: &str) -> Option<Box<dyn Client>> {

@@ -21,6 +21,7 @@ use anyhow::Result;
 use crate::load::client::Client;
 use crate::load::http::post;
 use crate::load::requester::Requester;
+use crate::load::tls::Identity;
 use crate::options::{PeerName, Servers, Store, Through, Via};
 use crate::process::Server;
 
@@ -33,12 +34,35 @@ pub(crate) type Caller = (Box<dyn Client>, Rc<[u8]>);
 /// A connection that works for a group, and what it says to begin.
 pub(crate) type Worker = (Box<dyn Client>, Vec<u8>);
 
+/// What a peer has for connections that are to be TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Security {
+    /// It speaks it.
+    Spoken,
+    /// Nothing, and goes without it, as what the others are compared with.
+    Without,
+    /// Nothing that is measured here.
+    Missing,
+}
+
 /// A server and how one talks to it.
 pub(crate) trait Peer {
     /// What the table calls it.
     fn name(&self) -> String;
     /// Starts it on `address`, with everything it writes in `room`.
     fn start(&self, room: &Path, address: SocketAddr) -> Result<Server>;
+    /// Whether it can be started by `start_tls`.
+    fn security(&self) -> Security {
+        Security::Missing
+    }
+    /// The same as `start`, with every connection over TLS.
+    fn start_tls(&self, _room: &Path, _address: SocketAddr, _identity: &Identity) -> Result<Server> {
+        anyhow::bail!("{} is not measured over TLS", self.name())
+    }
+    /// A request that is answered at once, with hardly anything; none if the peer is not asked over HTTP.
+    fn trifle(&self) -> Option<Vec<u8>> {
+        None
+    }
     /// A subscriber; none if the peer has no such door. A peer with one door of its own uses that for `Via::Ws`.
     fn follower(&self, via: Via, topic: &str) -> Option<Box<dyn Client>>;
     /// A publisher, whose publications come from `publication`; it sends `again` after each acknowledgement.

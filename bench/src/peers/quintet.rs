@@ -15,10 +15,11 @@ use crate::load::long_poller::LongPoller;
 use crate::load::requester::Requester;
 use crate::load::responder::Responder;
 use crate::load::scripted::{Scripted, Step};
+use crate::load::tls::Identity;
 use crate::load::websocket::{frames, text, upgrade};
 use crate::load::worker::{Heard, Speech};
 use crate::options::{Store, Through, Via};
-use crate::peers::{Caller, Peer, Worker};
+use crate::peers::{Caller, Peer, Security, Worker};
 use crate::process::Server;
 
 #[derive(Debug)]
@@ -37,6 +38,16 @@ impl Quintet {
         anyhow::ensure!(program.is_file(), "{} is not there: build it or name it by --quintet", program.display());
         Ok(Quintet { program, store })
     }
+
+    fn command(&self, room: &Path, address: SocketAddr) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["serve", "--listen", &address.to_string()]);
+        match self.store {
+            Store::Memory => command.arg("--memory"),
+            Store::Disk => command.arg("--data-dir").arg(room.join("data")),
+        };
+        command
+    }
 }
 
 impl Peer for Quintet {
@@ -48,13 +59,22 @@ impl Peer for Quintet {
     }
 
     fn start(&self, room: &Path, address: SocketAddr) -> Result<Server> {
-        let mut command = Command::new(&self.program);
-        command.args(["serve", "--listen", &address.to_string()]);
-        match self.store {
-            Store::Memory => command.arg("--memory"),
-            Store::Disk => command.arg("--data-dir").arg(room.join("data")),
-        };
+        Server::start(&mut self.command(room, address), address, crate::peers::log(room)?)
+    }
+
+    fn security(&self) -> Security {
+        Security::Spoken
+    }
+
+    fn start_tls(&self, room: &Path, address: SocketAddr, identity: &Identity) -> Result<Server> {
+        let (chain, key) = identity.write(room)?;
+        let mut command = self.command(room, address);
+        command.arg("--tls-cert").arg(chain).arg("--tls-key").arg(key);
         Server::start(&mut command, address, crate::peers::log(room)?)
+    }
+
+    fn trifle(&self) -> Option<Vec<u8>> {
+        Some(get("/health", ""))
     }
 
     fn follower(&self, via: Via, topic: &str) -> Option<Box<dyn Client>> {

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::load::client::payload;
+use crate::load::tls::Identity;
 use crate::options::{Fanout, Servers, Through};
 use crate::peers::Peer;
 use crate::picture::bars;
 use crate::process::Cpu;
 use crate::stats::percentile;
 use crate::table::Table;
-use crate::workload::stage::{Stage, in_turn, ratio, spread};
+use crate::workload::stage::{Stage, and_tls, in_turn, name_under, ratio, spread};
 
 /// For how long messages flow before they count.
 const WARM_UP_S: f64 = 1.0;
@@ -35,13 +36,21 @@ impl Outcome {
 
 pub(crate) fn run(servers: &Servers, options: &Fanout) -> Result<()> {
     let peers = crate::peers::peers(&options.peers, servers)?;
-    let outcomes = in_turn(servers, &peers, |peer| peer.name(), |peer| measure(peer.as_ref(), servers, options))?;
+    let identity = Identity::wanted(options.tls, &peers)?;
+    let identity = identity.as_ref();
+    let name = |peer: &dyn Peer| name_under(peer, identity);
+    let outcomes = in_turn(
+        servers,
+        &peers,
+        |peer| name(peer.as_ref()),
+        |peer| measure(peer.as_ref(), servers, options, identity),
+    )?;
     let base = format!("x {}", peers.first().map_or_else(String::new, |peer| peer.name()));
     let header = ["server", "CPU us per delivery", "of it user", "last subscriber ms", &base];
     let mut table = Table::new(&header);
     for (peer, of_peer) in peers.iter().zip(&outcomes) {
         table.row([
-            peer.name(),
+            name(peer.as_ref()),
             spread(of_peer, Outcome::cpu_us).to_string(),
             spread(of_peer, Outcome::user_us).to_string(),
             spread(of_peer, |outcome| outcome.last_ms).to_string(),
@@ -50,10 +59,11 @@ pub(crate) fn run(servers: &Servers, options: &Fanout) -> Result<()> {
     }
     let Fanout { connections, rate, seconds, size, via, .. } = options;
     let topics = if options.topics { "topics with one subscriber each" } else { "subscribers of one topic" };
-    let title = format!("Fan-out: {connections} {topics} over {via:?}, {size} bytes, {rate}/s for {seconds} s");
+    let over = and_tls(identity);
+    let title = format!("Fan-out: {connections} {topics} over {via:?}{over}, {size} bytes, {rate}/s for {seconds} s");
     table.print(&title);
     if let Some(picture) = &options.picture {
-        let names = peers.iter().map(|peer| peer.name());
+        let names = peers.iter().map(|peer| name(peer.as_ref()));
         let rows = names.zip(outcomes.iter().map(|of_peer| spread(of_peer, Outcome::cpu_us)));
         let title = format!("CPU per delivery: {connections} {topics}, {rate} messages a second");
         std::fs::write(picture, bars(&title, "µs", &rows.collect::<Vec<_>>()))
@@ -62,8 +72,8 @@ pub(crate) fn run(servers: &Servers, options: &Fanout) -> Result<()> {
     Ok(())
 }
 
-fn measure(peer: &dyn Peer, servers: &Servers, options: &Fanout) -> Result<Outcome> {
-    let mut stage = Stage::new(peer, &servers.room)?;
+fn measure(peer: &dyn Peer, servers: &Servers, options: &Fanout, identity: Option<&Identity>) -> Result<Outcome> {
+    let mut stage = Stage::secured(peer, &servers.room, identity)?;
     let topics: Vec<String> =
         (0..options.connections).map(|number| if options.topics { format!("t{number}") } else { "t".into() }).collect();
     let payload = payload(options.size);

@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::load::client::payload;
+use crate::load::tls::Identity;
 use crate::options::{Idle, Servers, Through};
 use crate::peers::Peer;
 use crate::table::Table;
-use crate::workload::stage::{Stage, in_turn, spread};
+use crate::workload::stage::{Stage, and_tls, in_turn, name_under, spread};
 
 /// Connections that are there before, so that what a server needs once is not counted.
 const FIRST: usize = 200;
@@ -22,21 +23,30 @@ struct Outcome {
 
 pub(crate) fn run(servers: &Servers, options: &Idle) -> Result<()> {
     let peers = crate::peers::peers(&options.peers, servers)?;
-    let outcomes = in_turn(servers, &peers, |peer| peer.name(), |peer| measure(peer.as_ref(), servers, options))?;
+    let identity = Identity::wanted(options.tls, &peers)?;
+    let identity = identity.as_ref();
+    let name = |peer: &dyn Peer| name_under(peer, identity);
+    let outcomes = in_turn(
+        servers,
+        &peers,
+        |peer| name(peer.as_ref()),
+        |peer| measure(peer.as_ref(), servers, options, identity),
+    )?;
     let mut table = Table::new(&["server", "bytes per connection", "after one message"]);
     for (peer, of_peer) in peers.iter().zip(&outcomes) {
         table.row([
-            peer.name(),
+            name(peer.as_ref()),
             spread(of_peer, |outcome| outcome.new_bytes).to_string(),
             spread(of_peer, |outcome| outcome.used_bytes).to_string(),
         ]);
     }
-    table.print(&format!("Idle: {} connections over {:?}", options.connections, options.via));
+    let over = and_tls(identity);
+    table.print(&format!("Idle: {} connections over {:?}{over}", options.connections, options.via));
     Ok(())
 }
 
-fn measure(peer: &dyn Peer, servers: &Servers, options: &Idle) -> Result<Outcome> {
-    let mut stage = Stage::new(peer, &servers.room)?;
+fn measure(peer: &dyn Peer, servers: &Servers, options: &Idle, identity: Option<&Identity>) -> Result<Outcome> {
+    let mut stage = Stage::secured(peer, &servers.room, identity)?;
     let publication = peer.publication(Through::Http, "t", &payload(128));
     let publisher = stage.publisher(peer, std::slice::from_ref(&publication))?;
     stage.follow(peer, options.via, &vec!["t".to_owned(); FIRST])?;

@@ -6,6 +6,7 @@ pub(crate) mod closed_loop;
 pub(crate) mod durable;
 pub(crate) mod fanout;
 pub(crate) mod groups;
+pub(crate) mod handshake;
 pub(crate) mod idle;
 pub(crate) mod publish;
 pub(crate) mod request;

@@ -1,6 +1,7 @@
 //! What every workload needs: a fresh server with its room and its driver, and runs in turn.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -8,8 +9,9 @@ use tempfile::TempDir;
 
 use crate::load::client::Client;
 use crate::load::driver::Driver;
+use crate::load::tls::{Identity, NEGOTIATED};
 use crate::options::{Servers, Through, Via};
-use crate::peers::Peer;
+use crate::peers::{Peer, Security};
 use crate::process::{Server, spare_address};
 use crate::stats::Spread;
 use crate::table::progress;
@@ -23,9 +25,20 @@ pub(crate) struct Stage {
 
 impl Stage {
     pub(crate) fn new(peer: &dyn Peer, room: &Path) -> Result<Stage> {
+        Stage::secured(peer, room, None)
+    }
+
+    /// One that is over TLS if there is an identity, as far as the peer has it.
+    pub(crate) fn secured(peer: &dyn Peer, room: &Path, identity: Option<&Identity>) -> Result<Stage> {
         let room = TempDir::with_prefix_in("quintet-bench-", room)?;
-        let server = peer.start(room.path(), spare_address()?)?;
-        Ok(Stage { server, driver: Driver::new()?, _room: room })
+        let (server, tls) = match identity.filter(|_| peer.security() == Security::Spoken) {
+            None => (peer.start(room.path(), spare_address()?)?, None),
+            Some(identity) => {
+                let server = peer.start_tls(room.path(), spare_address()?, identity)?;
+                (server, Some(Arc::clone(&identity.client)))
+            }
+        };
+        Ok(Stage { server, driver: Driver::new(tls)?, _room: room })
     }
 
     /// Opens one follower a topic and waits until all follow.
@@ -54,6 +67,17 @@ impl Stage {
     pub(crate) fn rest(&mut self, time: Duration) -> Result<()> {
         self.driver.run_until(Instant::now() + time)
     }
+}
+
+/// What the table calls a peer where connections are over TLS, if there is an identity.
+pub(crate) fn name_under(peer: &dyn Peer, identity: Option<&Identity>) -> String {
+    let is_plain = identity.is_some() && peer.security() != Security::Spoken;
+    if is_plain { format!("{}, without TLS", peer.name()) } else { peer.name() }
+}
+
+/// What a title says of it.
+pub(crate) fn and_tls(identity: Option<&Identity>) -> String {
+    identity.map_or_else(String::new, |_| format!(" and {NEGOTIATED}"))
 }
 
 /// Measures each subject once, then each again, so that a noisy minute hits them all.
