@@ -11,7 +11,7 @@ use clap::Args;
 use quintet_core::engine::{Durability, Engine};
 use quintet_core::hub::{Hub, HubConfig};
 use quintet_gateway::http::router;
-use quintet_gateway::serve::{ServeConfig, serve};
+use quintet_gateway::serve::{ServeConfig, Shortcut, serve};
 use quintet_gateway::state::Gateway;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -149,7 +149,9 @@ fn hub(
         if let Some(certificate) = certificate {
             tokio::spawn(certificate.keep_fresh());
         }
-        let connections = ServeConfig { tls, ..settings.connections(settings.shutdown_timeout) };
+        // The router is served as it is, so that nothing is left out.
+        let shortcut = Shortcut::Handlers(gateway.clone());
+        let connections = ServeConfig { tls, shortcut, ..settings.connections(settings.shutdown_timeout) };
         run_until_told(settings, &gateway, listeners, connections, signals).await
     })
 }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use axum::routing::future::RouteFuture;
 use http::header::{CONNECTION, EXPECT};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::Body as _;
 use quintet_wire::problem::kind::Kind;
 use tower_layer::Layer;
@@ -57,15 +57,9 @@ impl Service<Request> for Surrounded {
 
     fn call(&mut self, mut request: Request) -> Answering {
         let body = body::lend(&mut request);
-        let (step, allowed) = match origin::admit(&self.gateway.config().origins, &request) {
-            Admission::Answered(response, allowed) => (Step::Answered(Some(response)), allowed),
-            Admission::Admitted(allowed) => match check_bounds(&self.gateway, &request) {
-                Err(problem) => (Step::Answered(Some(problem.into_response())), allowed),
-                Ok(()) => {
-                    auth::cut_from_query(&mut request);
-                    (Step::Running(self.inner.call(request)), allowed)
-                }
-            },
+        let (step, allowed) = match enter(&self.gateway, &mut request) {
+            Entry::Answered(response, allowed) => (Step::Answered(Some(response)), allowed),
+            Entry::Admitted(allowed) => (Step::Running(self.inner.call(request)), allowed),
         };
         Answering { gateway: self.gateway.clone(), allowed, body, step }
     }
@@ -100,8 +94,7 @@ impl Future for Answering {
                 }
                 Step::Answered(response) => {
                     let mut response = response.take().expect("a future is not polled after it was ready");
-                    let rules = &this.gateway.config().origins;
-                    origin::finish(rules, response.headers_mut(), this.allowed.take());
+                    leave(&this.gateway, response.headers_mut(), this.allowed.take());
                     let Some(left) = this.body.take().and_then(|body| body.take_left()) else {
                         return Poll::Ready(Ok(response));
                     };
@@ -119,6 +112,33 @@ impl Future for Answering {
             }
         }
     }
+}
+
+/// What becomes of a request before a handler sees it.
+pub(crate) enum Entry {
+    /// It goes on; a page of a foreign origin may read the answer if this is what it is told.
+    Admitted(Option<HeaderValue>),
+    /// It is answered at once.
+    Answered(Response, Option<HeaderValue>),
+}
+
+/// Before the handler.
+pub(crate) fn enter(gateway: &Gateway, request: &mut Request) -> Entry {
+    match origin::admit(&gateway.config().origins, request) {
+        Admission::Answered(response, allowed) => Entry::Answered(response, allowed),
+        Admission::Admitted(allowed) => match check_bounds(gateway, request) {
+            Err(problem) => Entry::Answered(problem.into_response(), allowed),
+            Ok(()) => {
+                auth::cut_from_query(request);
+                Entry::Admitted(allowed)
+            }
+        },
+    }
+}
+
+/// After the handler, or instead of it.
+pub(crate) fn leave(gateway: &Gateway, headers: &mut HeaderMap, allowed: Option<HeaderValue>) {
+    origin::finish(&gateway.config().origins, headers, allowed);
 }
 
 /// Refuses what is too long before anything looks at it.

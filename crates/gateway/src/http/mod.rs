@@ -17,6 +17,7 @@ pub(crate) mod responders;
 mod router;
 pub(crate) mod services;
 pub(crate) mod short_polling;
+pub(crate) mod straight;
 pub(crate) mod topics;
 
 pub use crate::http::router::router;

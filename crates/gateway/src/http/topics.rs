@@ -51,10 +51,15 @@ impl Handler<Self, Gateway> for Endpoint {
     type Future = Answer;
 
     fn call(self, request: Request, gateway: Gateway) -> Answer {
-        match dispatch(gateway, self.0, request) {
-            Ok(answer) => answer,
-            Err(problem) => Box::pin(future::ready(problem.into_response())),
-        }
+        call(gateway, self.0, request)
+    }
+}
+
+/// Answers a request to a topic.
+pub(crate) fn call(gateway: Gateway, dialect: Dialect, request: Request) -> Answer {
+    match dispatch(gateway, dialect, request) {
+        Ok(answer) => answer,
+        Err(problem) => Box::pin(future::ready(problem.into_response())),
     }
 }
 

@@ -18,9 +18,10 @@ use tokio::time::{sleep, timeout};
 
 use crate::serve::head_timer::HeadTimer;
 use crate::serve::last_answer::{not_tls, refusal, refuse, tell};
-use crate::serve::lean::{self, Reads};
+use crate::serve::lean::{self, Lean};
+use crate::serve::rewound::Rewound;
 use crate::serve::tls::{self, Tls, TlsSocket};
-use crate::state::Shutdown;
+use crate::state::{Gateway, Shutdown};
 
 /// Header fields of a request that hyper takes if it is not told otherwise.
 const HYPER_HEADERS: usize = 100;
@@ -47,9 +48,9 @@ pub struct ServeConfig {
     pub http2_streams: u32,
     /// How long requests under way may take when the server stops. Default 10 s.
     pub drain: Duration,
-    /// Whether plain HTTP/1.1 connections that only read topics are served without hyper, whose buffers cost
-    /// more than all else while they wait. Default true.
-    pub lean_reads: bool,
+    /// How plain HTTP/1.1 requests to topics and services are served that come in whole and have up to 16 KiB. Default
+    /// [`Shortcut::Connection`].
+    pub shortcut: Shortcut,
     /// The certificate, for HTTP over TLS; none for plain HTTP. Default none.
     pub tls: Option<Tls>,
 }
@@ -66,10 +67,23 @@ impl Default for ServeConfig {
             send_buffer_bytes: 256 * 1024,
             http2_streams: 256,
             drain: Duration::from_secs(10),
-            lean_reads: true,
+            shortcut: Shortcut::default(),
             tls: None,
         }
     }
+}
+
+/// What is left out on the way of short requests. Nothing of it is seen from outside, but for what it costs.
+#[derive(Debug, Clone, Default)]
+pub enum Shortcut {
+    /// Nothing: hyper and the router serve all.
+    Off,
+    /// hyper, whose buffers cost more than all else while a request waits.
+    #[default]
+    Connection,
+    /// hyper and the router. Only for this gateway's own [`router`](crate::http::router), served as it is: what an
+    /// application has put around it would be left out too.
+    Handlers(Gateway),
 }
 
 /// A connection's place among those that are allowed. It is in every request's extensions; who takes a connection over
@@ -99,8 +113,14 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown, co
     let places = Arc::new(Semaphore::new(config.connections));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let refusal = refusal(config.connections);
-    let reads = Reads::new(router.clone(), shutdown.clone(), config.idle.max(config.head_time), config.headers);
-    let server = Arc::new(Server { router, reads, shutdown: shutdown.clone(), config });
+    let idle = config.idle.max(config.head_time);
+    let lean = |gateway| Lean::new(router.clone(), gateway, shutdown.clone(), idle, config.headers);
+    let lean = match &config.shortcut {
+        Shortcut::Off => None,
+        Shortcut::Connection => Some(lean(None)),
+        Shortcut::Handlers(gateway) => Some(lean(Some(gateway.clone()))),
+    };
+    let server = Arc::new(Server { router, lean, shutdown: shutdown.clone(), config });
     let mut stop = std::pin::pin!(shutdown.begun());
     loop {
         let stream = tokio::select! {
@@ -138,7 +158,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown, co
 
 struct Server {
     router: Router,
-    reads: Reads,
+    lean: Option<Lean>,
     shutdown: Shutdown,
     config: ServeConfig,
 }
@@ -166,9 +186,9 @@ impl Server {
     }
 
     async fn plain_http1(&self, stream: TcpStream, guest: Guest) {
-        let left = match self.config.lean_reads {
-            true => lean::serve(&self.reads, stream, &guest).await,
-            false => Ok(Some(stream)),
+        let left = match &self.lean {
+            Some(lean) => lean::serve(lean, stream, &guest).await,
+            None => Ok(Some(Rewound::new(bytes::Bytes::new(), stream))),
         };
         match left {
             Ok(Some(stream)) => Box::pin(self.http1(stream, guest)).await,

@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 
 use crate::error::{Problem, Result};
 use crate::serve::Guest;
+use crate::serve::rewound::Rewound;
 use crate::serve::tls::TlsSocket;
 use crate::state::Gateway;
 use crate::websocket::close::Close;
@@ -128,6 +129,14 @@ pub(crate) fn switch<P: Protocol, B: Begin<P>>(
 fn take_over(upgraded: Upgraded, doors: &Doors) -> (Transport, Bytes) {
     let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => return (Transport::tcp(parts.io.into_inner(), doors.send_buffer_bytes()), parts.read_buf),
+        Err(upgraded) => upgraded,
+    };
+    let upgraded = match upgraded.downcast::<TokioIo<Rewound>>() {
+        Ok(parts) => {
+            let (unread, stream) = parts.io.into_inner().into_parts();
+            let early = if unread.is_empty() { parts.read_buf } else { [parts.read_buf, unread].concat().into() };
+            return (Transport::tcp(stream, doors.send_buffer_bytes()), early);
+        }
         Err(upgraded) => upgraded,
     };
     match upgraded.downcast::<TokioIo<TlsSocket>>() {

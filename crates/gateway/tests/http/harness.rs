@@ -46,7 +46,7 @@ impl Door {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let shutdown = gateway.shutdown().clone();
-        let connections = ServeConfig { lean_reads: crate::LEAN_READS, ..setup.serve };
+        let connections = ServeConfig { shortcut: crate::shortcut(&gateway), ..setup.serve };
         let server = tokio::spawn(serve(listener, router(gateway.clone()), shutdown, connections));
         // With the whole workspace, reqwest is built with TLS and wants to know whose. Only the first has to say it.
         drop(tokio_rustls::rustls::crypto::ring::default_provider().install_default());

@@ -1,4 +1,4 @@
-//! Connections that only read are served without hyper: what goes over the wire, and where hyper takes over.
+//! Short requests are served without hyper: what goes over the wire, and where hyper takes over.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ impl Raw {
             let read = timeout(DEADLINE, self.stream.read(&mut bytes)).await;
             let n = read.unwrap_or_else(|_| panic!("no {wanted:?} in {:?}", self.seen)).unwrap();
             assert!(n > 0, "the end without {wanted:?}: {:?}", self.seen);
-            self.seen.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+            self.seen.push_str(&String::from_utf8_lossy(&bytes[..n]));
         }
     }
 
@@ -61,7 +61,7 @@ async fn parked(door: &Door, topic: &str, n: usize) {
 }
 
 #[tokio::test]
-async fn one_connection_reads_in_every_way_and_then_publishes() {
+async fn one_connection_reads_in_every_way_and_publishes() {
     let door = Door::open().await;
     door.publish("a", "one").await;
     let mut raw = Raw::connect(&door).await;
@@ -82,7 +82,7 @@ async fn one_connection_reads_in_every_way_and_then_publishes() {
     raw.until("data:three\n").await;
     door.ask("POST /topics/a", &[CLOSE], "").await.is(204);
     raw.until("\"streamClosed\":true}\n\n\r\n0\r\n\r\n").await;
-    // A body is hyper's, and then all that follows.
+    // It need not be closed for what it publishes.
     let post = "POST /topics/b HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nabc";
     raw.send(post).await.until("HTTP/1.1 204").await;
     raw.send(&get("/topics/b")).await.until("abc").await;
@@ -173,4 +173,70 @@ async fn a_reader_that_stops_gets_everything_once_when_it_goes_on() {
         assert_eq!(event.matches("data: ").count(), 1, "{i}");
         assert!(event.contains(&format!("data: {i}:x")), "{i}");
     }
+}
+
+fn post(topic: &str, text: &str) -> String {
+    let n = text.len();
+    format!(
+        "POST /topics/{topic} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: {n}\r\n\r\n{text}"
+    )
+}
+
+#[tokio::test]
+async fn publishes_sent_ahead_are_taken_in_order_wherever_they_are_cut_off() {
+    let door = Door::open().await;
+    let mut raw = Raw::connect(&door).await;
+    let all: String = (0..500).map(|i| post("ahead", &format!("{i};"))).collect();
+    let wanted: String = (0..500).map(|i| format!("{i};")).collect();
+    raw.send(&all).await;
+    for _ in 0..500 {
+        raw.until("HTTP/1.1 204 No Content\r\n").await;
+    }
+    assert_eq!(door.get("/topics/ahead").await.is(200).text(), wanted);
+    // Cut off in the head, in the body, and before an answer is there.
+    for (at, i) in [(30, 500), (all.find("\r\n\r\n").unwrap() + 5, 501)] {
+        let mut raw = Raw::connect(&door).await;
+        let one = post("ahead", &format!("{i};"));
+        raw.send(&(get("/topics/none") + &one[..at])).await.until("HTTP/1.1 200 OK\r\n").await;
+        raw.send(&one[at..]).await.until("HTTP/1.1 204 No Content\r\n").await;
+        raw.send(&post("ahead", ".")).await.until("HTTP/1.1 204 No Content\r\n").await;
+    }
+    assert_eq!(door.get("/topics/ahead").await.is(200).text(), wanted + "500;.501;.");
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_wants_does_not_spoil_the_connection() {
+    let door = Door::open().await;
+    let mut raw = Raw::connect(&door).await;
+    let refused = post("$a", "GET /topics/none HTTP/1.1\r\n\r\n");
+    let answer = raw.send(&refused).await.until("}").await;
+    assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+    let unread = get("/topics/b").replace("\r\n\r\n", "\r\nContent-Length: 4\r\n\r\nrest");
+    raw.send(&(unread + &post("b", "one"))).await.until("HTTP/1.1 200 OK\r\n").await;
+    raw.until("HTTP/1.1 204 No Content\r\n").await;
+    assert_eq!(door.get("/topics/b").await.is(200).text(), "one");
+}
+
+#[tokio::test]
+async fn frames_sent_along_with_the_handshake_are_all_taken() {
+    let door = Door::open().await;
+    let mut raw = Raw::connect(&door).await;
+    raw.send(&get("/topics/none")).await.until("\r\n\r\n").await;
+    let mut all = b"GET /topics/frames HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        .to_vec();
+    // More than hyper reads at once.
+    for i in 0..150 {
+        all.extend_from_slice(&[0x81, 0x80 | 100, 0, 0, 0, 0]);
+        all.extend_from_slice(format!("{i:0>100}").as_bytes());
+    }
+    raw.stream.write_all(&all).await.unwrap();
+    raw.until("HTTP/1.1 101").await;
+    let wanted: String = (0..150).map(|i| format!("{i:0>100}")).collect();
+    let arrives = async {
+        while door.get("/topics/frames").await.text() != wanted {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, arrives).await.unwrap();
 }

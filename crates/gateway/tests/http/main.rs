@@ -13,5 +13,10 @@ mod publishing;
 mod reading;
 mod topics;
 
-/// How connections that only read are served; `http_hyper` runs the same tests the other way.
-const LEAN_READS: bool = true;
+use quintet_gateway::serve::Shortcut;
+use quintet_gateway::state::Gateway;
+
+/// How short requests are served; `http_hyper` runs the same tests the other way.
+fn shortcut(gateway: &Gateway) -> Shortcut {
+    Shortcut::Handlers(gateway.clone())
+}

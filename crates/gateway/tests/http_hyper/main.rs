@@ -1,4 +1,4 @@
-//! The tests of `http` with hyper serving every connection, as it does behind TLS and where lean reads are off.
+//! The tests of `http` with hyper serving every connection, as it does behind TLS and where the shortcut is off.
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 #[path = "../http/access.rs"]
@@ -18,5 +18,10 @@ mod reading;
 #[path = "../http/topics.rs"]
 mod topics;
 
-/// How connections that only read are served.
-const LEAN_READS: bool = false;
+use quintet_gateway::serve::Shortcut;
+use quintet_gateway::state::Gateway;
+
+/// How short requests are served.
+fn shortcut(_: &Gateway) -> Shortcut {
+    Shortcut::Off
+}

@@ -11,15 +11,25 @@ pub(super) mod headers;
 mod key;
 
 use axum::Router;
+use axum::extract::{Request, State};
 use axum::routing::any;
 
-use crate::http::services::call::call;
+use crate::auth::Caller;
+use crate::http::topics::{Answer, answer};
 use crate::state::Gateway;
 
 /// Its routes.
 pub(crate) fn routes() -> Router<Gateway> {
     Router::new()
-        .route("/services/{service}", any(call))
-        .route("/services/{service}/", any(call))
-        .route("/services/{service}/{*path}", any(call))
+        .route("/services/{service}", any(call::call))
+        .route("/services/{service}/", any(call::call))
+        .route("/services/{service}/{*path}", any(call::call))
+}
+
+/// Answers a request to a service.
+pub(crate) fn call(gateway: Gateway, request: Request) -> Answer {
+    answer(async move {
+        let caller = Caller::of(&gateway, request.headers(), request.extensions())?;
+        call::call(State(gateway), caller, request).await
+    })
 }

@@ -5,7 +5,6 @@ use std::io::Write as _;
 
 use axum::body::Body;
 use axum::response::Response;
-use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{HeaderMap, StatusCode};
 use http_body::Body as _;
@@ -20,7 +19,7 @@ const HEAD_BYTES: usize = 640;
 /// An answer that is about to be written.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) head: Bytes,
+    pub(crate) head: Vec<u8>,
     /// What follows; none if the head is all.
     pub(crate) body: Option<Body>,
     pub(crate) framing: Framing,
@@ -58,6 +57,10 @@ impl Answer {
             }
         }
         match framing {
+            // What a GET would be answered (RFC 9110 section 8.6); a handler that made no body does not know.
+            Framing::Length(n) if is_head && n > 0 && !parts.headers.contains_key(CONTENT_LENGTH) => {
+                write!(head, "content-length: {n}\r\n").expect("a vector takes all");
+            }
             _ if bodiless => {}
             Framing::Length(n) => write!(head, "content-length: {n}\r\n").expect("a vector takes all"),
             Framing::Chunks => push(&mut head, &[b"transfer-encoding: chunked\r\n"]),
@@ -70,7 +73,7 @@ impl Answer {
         }
         push(&mut head, &[b"\r\n"]);
         let body = (!bodiless && framing != Framing::Length(0)).then_some(body);
-        Self { head: head.into(), body, framing, tap: parts.extensions.remove(), closes }
+        Self { head, body, framing, tap: parts.extensions.remove(), closes }
     }
 }
 
@@ -102,13 +105,14 @@ fn push_date(head: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use axum::response::IntoResponse;
+    use bytes::Bytes;
 
     use super::*;
 
     #[track_caller]
     fn check(response: Response, is_head: bool, closes: bool, wanted: &str) -> Answer {
         let answer = Answer::new(response, is_head, closes);
-        let head = String::from_utf8(answer.head.to_vec()).unwrap();
+        let head = String::from_utf8(answer.head.clone()).unwrap();
         let (head, date) = head.rsplit_once("date: ").unwrap();
         assert_eq!(head, wanted);
         assert!(date.ends_with(" GMT\r\n\r\n") && date.len() == 33, "{date}");
@@ -121,8 +125,12 @@ mod tests {
         let answer =
             check(text(), false, false, "HTTP/1.1 200 OK\r\ncontent-type: a/b\r\nvary: x\r\ncontent-length: 4\r\n");
         assert!(answer.body.is_some() && answer.framing == Framing::Length(4) && !answer.closes);
-        let answer =
-            check(text(), true, true, "HTTP/1.1 200 OK\r\ncontent-type: a/b\r\nvary: x\r\nconnection: close\r\n");
+        let answer = check(
+            text(),
+            true,
+            true,
+            "HTTP/1.1 200 OK\r\ncontent-type: a/b\r\nvary: x\r\ncontent-length: 4\r\nconnection: close\r\n",
+        );
         assert!(answer.body.is_none() && answer.closes);
         let nothing = (StatusCode::NO_CONTENT, [("content-length", "0")]).into_response();
         assert!(check(nothing, false, false, "HTTP/1.1 204 No Content\r\n").body.is_none());

@@ -1,6 +1,6 @@
-//! One connection's life: a head, its answer, and again.
+//! One connection's life: a request, its answer, and again.
 
-use std::convert::Infallible;
+use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -10,35 +10,55 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::Response;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::Method;
 use http_body::Body as _;
+use http_body_util::BodyExt;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::http::straight::Call;
+use crate::http::topics::Answer as AnswerToBe;
 use crate::serve::Guest;
 use crate::serve::lean::answer::{Answer, Framing};
-use crate::serve::lean::head::{self, HEAD_BYTES_MAX};
-use crate::serve::lean::line::Line;
-use crate::state::Shutdown;
+use crate::serve::lean::head;
+use crate::serve::lean::line::{Line, Tap};
+use crate::serve::lean::write::write_all;
+use crate::serve::rewound::Rewound;
+use crate::state::{Gateway, Shutdown};
+
+/// Requests up to this size, head and body together, are answered here.
+const REQUEST_BYTES_MAX: usize = 16 * 1024;
+
+thread_local! {
+    /// What is read comes here first, so that no connection holds memory for what may come.
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; REQUEST_BYTES_MAX].into());
+}
 
 /// What all these connections share.
 #[derive(Debug)]
-pub(crate) struct Reads {
-    router: TowerToHyperService<Router>,
+pub(crate) struct Lean {
+    way: Way,
     shutdown: Shutdown,
     idle: Duration,
     headers_max: usize,
 }
 
+/// How a request gets to its handler.
+#[derive(Debug)]
+enum Way {
+    Router(TowerToHyperService<Router>),
+    Straight(Gateway),
+}
+
 /// What comes next on a connection.
 enum Next {
-    /// A read, which is being answered.
-    Read(Answering),
+    /// A request, which is being answered.
+    Request(Answering),
     /// Something else, which is still to be taken.
     Other,
     /// The client is gone.
@@ -47,9 +67,14 @@ enum Next {
 
 /// A request, and how its answer is to be written.
 struct Answering {
-    response: Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>,
+    response: Coming,
     is_head: bool,
     closes: bool,
+}
+
+enum Coming {
+    Routed(AnswerToBe),
+    Straight(Call),
 }
 
 /// The client's side of a connection while it waits for an answer.
@@ -61,38 +86,62 @@ enum Watch {
     Ahead,
 }
 
-impl Reads {
-    pub(crate) fn new(router: Router, shutdown: Shutdown, idle: Duration, headers_max: usize) -> Self {
-        Self { router: TowerToHyperService::new(router), shutdown, idle, headers_max }
+impl Lean {
+    /// Straight to the gateway's handlers if there is one, and else through the router.
+    pub(crate) fn new(
+        router: Router,
+        gateway: Option<Gateway>,
+        shutdown: Shutdown,
+        idle: Duration,
+        headers_max: usize,
+    ) -> Self {
+        let way = gateway.map_or_else(|| Way::Router(TowerToHyperService::new(router)), Way::Straight);
+        Self { way, shutdown, idle, headers_max }
+    }
+
+    /// Takes what there is if it is a request in whole.
+    fn take(&self, unread: &mut Bytes, guest: &Guest) -> Next {
+        let Some(mut whole) = head::parse(unread, self.headers_max) else { return Next::Other };
+        // What is left is in memory of its own, as the request's may be needed longer.
+        *unread = if unread.len() == whole.len { Bytes::new() } else { Bytes::copy_from_slice(&unread[whole.len..]) };
+        let is_head = whole.request.method() == Method::HEAD;
+        let response = match &self.way {
+            Way::Straight(gateway) => Coming::Straight(Call::new(gateway, whole.handler, whole.request)),
+            Way::Router(router) => {
+                whole.request.extensions_mut().insert(guest.clone());
+                let response = router.call(whole.request);
+                Coming::Routed(Box::pin(response.map(|response| response.unwrap_or_else(|never| match never {}))))
+            }
+        };
+        Next::Request(Answering { response, is_head, closes: whole.closes })
     }
 }
 
-/// Answers reads for as long as nothing else comes; then it gives the socket back, with that still in it.
+/// Answers requests for as long as they come in whole; then it gives the socket back, with what else has come.
 ///
 /// Dropping the future closes the connection.
-pub(crate) async fn serve(reads: &Reads, stream: TcpStream, guest: &Guest) -> io::Result<Option<TcpStream>> {
-    let mut line = Line::new(stream);
+pub(crate) async fn serve(lean: &Lean, mut stream: TcpStream, guest: &Guest) -> io::Result<Option<Rewound>> {
+    let mut unread = Bytes::new();
     // Whoever called has seen that something is there.
-    let mut next = poll_fn(|cx| poll_next(reads, &line, guest, cx)).await?;
+    let mut next = poll_fn(|cx| poll_next(lean, &mut stream, &mut unread, guest, cx)).await?;
     loop {
         let answering = match next {
-            Next::Read(answering) => answering,
-            Next::Other => return Ok(line.into_stream()),
+            Next::Request(answering) => answering,
+            Next::Other => return Ok(Some(Rewound::new(unread, stream))),
             Next::End => return Ok(None),
         };
-        let Some(answer) = wait(reads, &line, answering).await else { return Ok(None) };
+        let watch = if unread.is_empty() { Watch::Quiet } else { Watch::Ahead };
+        let Some(answer) = wait(lean, &stream, answering, watch).await else { return Ok(None) };
         let closes = answer.closes;
-        write(&line, answer).await?;
+        stream = match write(stream, answer, watch).await? {
+            Some(stream) => stream,
+            None => return Ok(None),
+        };
         if closes {
-            socket2::SockRef::from(line.stream()).shutdown(std::net::Shutdown::Write)?;
+            socket2::SockRef::from(&stream).shutdown(std::net::Shutdown::Write)?;
             return Ok(None);
         }
-        // A stream's follower may have it for an instant longer.
-        match line.into_stream() {
-            Some(stream) => line = Line::new(stream),
-            None => return Ok(None),
-        }
-        next = match idle(reads, &line, guest).await? {
+        next = match idle(lean, &mut stream, &mut unread, guest).await? {
             Some(next) => next,
             None => return Ok(None),
         };
@@ -100,60 +149,109 @@ pub(crate) async fn serve(reads: &Reads, stream: TcpStream, guest: &Guest) -> io
 }
 
 /// Waits for the next request; none when the time is up or the doors close.
-async fn idle(reads: &Reads, line: &Line, guest: &Guest) -> io::Result<Option<Next>> {
-    let next = timeout(reads.idle, poll_fn(|cx| poll_next(reads, line, guest, cx)));
+async fn idle(lean: &Lean, stream: &mut TcpStream, unread: &mut Bytes, guest: &Guest) -> io::Result<Option<Next>> {
+    let next = timeout(lean.idle, poll_fn(|cx| poll_next(lean, stream, unread, guest, cx)));
     tokio::select! {
         biased;
         next = next => next.ok().transpose(),
-        () = reads.shutdown.begun() => Ok(None),
+        () = lean.shutdown.begun() => Ok(None),
     }
 }
 
-/// Looks at what is there, and takes it if it is a read.
-fn poll_next(reads: &Reads, line: &Line, guest: &Guest, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
-    let mut bytes = [0; HEAD_BYTES_MAX];
-    let mut seen = ReadBuf::new(&mut bytes);
-    if ready!(line.stream().poll_peek(cx, &mut seen))? == 0 {
-        return Poll::Ready(Ok(Next::End));
+/// What is left of what came earlier, or what comes.
+fn poll_next(
+    lean: &Lean,
+    stream: &mut TcpStream,
+    unread: &mut Bytes,
+    guest: &Guest,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<Next>> {
+    if unread.is_empty() {
+        *unread = ready!(poll_read(stream, unread, cx))?;
+        return Poll::Ready(Ok(if unread.is_empty() { Next::End } else { lean.take(unread, guest) }));
     }
-    let Some(mut head) = head::parse(seen.filled(), reads.headers_max) else { return Poll::Ready(Ok(Next::Other)) };
-    // What was seen is there, so that this neither waits nor gets less.
-    if line.stream().try_read(&mut bytes[..head.len])? != head.len {
-        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+    let mut next = lean.take(unread, guest);
+    // The last request of what one read took may be cut off, with the rest of it there already.
+    if matches!(next, Next::Other)
+        && unread.len() < REQUEST_BYTES_MAX
+        && head::may_be_ours(unread)
+        && let Poll::Ready(more) = poll_read(stream, unread, cx)
+    {
+        *unread = more?;
+        next = lean.take(unread, guest);
     }
-    head.request.extensions_mut().insert(guest.clone());
-    let is_head = head.request.method() == Method::HEAD;
-    let response = Box::pin(reads.router.call(head.request));
-    Poll::Ready(Ok(Next::Read(Answering { response, is_head, closes: head.closes })))
+    Poll::Ready(Ok(next))
+}
+
+/// What was read before, and what there is.
+fn poll_read(stream: &mut TcpStream, before: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+    READ.with_borrow_mut(|buffer| {
+        let mut read = ReadBuf::new(buffer);
+        read.put_slice(before);
+        ready!(Pin::new(stream).poll_read(cx, &mut read))?;
+        Poll::Ready(Ok(Bytes::copy_from_slice(read.filled())))
+    })
 }
 
 /// Waits for the answer; none if the client goes away meanwhile, which ends what it has asked for.
-async fn wait(reads: &Reads, line: &Line, mut answering: Answering) -> Option<Answer> {
-    let mut watch = Watch::Quiet;
+async fn wait(lean: &Lean, stream: &TcpStream, mut answering: Answering, mut watch: Watch) -> Option<Answer> {
     poll_fn(move |cx| {
-        if let Poll::Ready(response) = answering.response.as_mut().poll(cx) {
-            let Ok(response) = response;
-            let closes = answering.closes || reads.shutdown.has_begun();
+        let response = match &mut answering.response {
+            Coming::Straight(call) => Pin::new(call).poll(cx),
+            Coming::Routed(answer) => answer.as_mut().poll(cx),
+        };
+        if let Poll::Ready(response) = response {
+            let closes = answering.closes || lean.shutdown.has_begun();
             return Poll::Ready(Some(Answer::new(response, answering.is_head, closes)));
         }
-        poll_gone(line, &mut watch, cx).map(|()| None)
+        poll_gone(stream, &mut watch, cx).map(|()| None)
     })
     .await
 }
 
-/// Writes an answer. Dropping the future leaves it unfinished, so that the connection has to be closed.
-async fn write(line: &Arc<Line>, answer: Answer) -> io::Result<()> {
+/// Writes an answer and gives the socket back, if nobody else has it any more. Dropping the future leaves the answer
+/// unfinished, so that the connection has to be closed.
+async fn write(stream: TcpStream, answer: Answer, watch: Watch) -> io::Result<Option<TcpStream>> {
     let Answer { head, body, framing, tap, closes: _ } = answer;
-    line.push(head);
-    let Some(body) = body else { return poll_fn(|cx| line.poll_flush(cx)).await };
-    if let (Some(tap), Framing::Chunks) = (tap, framing) {
-        tap.0.attach(Arc::clone(line));
+    let Some(mut body) = body else {
+        write_all(&stream, head, &[]).await?;
+        return Ok(Some(stream));
+    };
+    let mut first = Bytes::new();
+    if let Framing::Length(n_bytes) = framing
+        && let Some(Some(frame)) = body.frame().now_or_never()
+    {
+        first = frame.map_err(io::Error::other)?.into_data().unwrap_or_default();
+        if first.len() as u64 == n_bytes {
+            write_all(&stream, head, &first).await?;
+            return Ok(Some(stream));
+        }
     }
-    let mut writing = Writing { body, framing, watch: Watch::Quiet, is_first: true };
-    poll_fn(|cx| writing.poll(line, cx)).await?;
+    Box::pin(write_parts(stream, head.into(), first, Writing { body, framing, watch, is_first: true }, tap)).await
+}
+
+/// Writes a body as it comes.
+async fn write_parts(
+    stream: TcpStream,
+    head: Bytes,
+    first: Bytes,
+    mut writing: Writing,
+    tap: Option<Tap>,
+) -> io::Result<Option<TcpStream>> {
+    let line = Line::new(stream);
+    line.push(head);
+    if !first.is_empty() {
+        writing.push(&line, first)?;
+    }
+    if let (Some(tap), Framing::Chunks) = (tap, writing.framing) {
+        tap.0.attach(Arc::clone(&line));
+    }
+    poll_fn(|cx| writing.poll(&line, cx)).await?;
     // The body's source lets go of the line here.
     drop(writing);
-    poll_fn(|cx| line.poll_flush(cx)).await
+    poll_fn(|cx| line.poll_flush(cx)).await?;
+    // A stream's follower may have it for an instant longer.
+    Ok(line.into_stream())
 }
 
 struct Writing {
@@ -180,7 +278,7 @@ impl Writing {
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(io::Error::other(error))),
                 Poll::Ready(None) => return Poll::Ready(self.finish(line)),
                 Poll::Pending if line.is_flushed() => {
-                    ready!(poll_gone(line, &mut self.watch, cx));
+                    ready!(poll_gone(line.stream(), &mut self.watch, cx));
                     return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                 }
                 // The head, or what the source has begun to write meanwhile.
@@ -213,12 +311,12 @@ impl Writing {
 }
 
 /// Is ready when the client has closed. What it sends ahead of the answer waits in the kernel.
-fn poll_gone(line: &Line, watch: &mut Watch, cx: &mut Context<'_>) -> Poll<()> {
+fn poll_gone(stream: &TcpStream, watch: &mut Watch, cx: &mut Context<'_>) -> Poll<()> {
     if *watch == Watch::Ahead {
         return Poll::Pending;
     }
     let mut byte = [0];
-    match ready!(line.stream().poll_peek(cx, &mut ReadBuf::new(&mut byte))) {
+    match ready!(stream.poll_peek(cx, &mut ReadBuf::new(&mut byte))) {
         Ok(0) | Err(_) => Poll::Ready(()),
         Ok(_) => {
             *watch = Watch::Ahead;

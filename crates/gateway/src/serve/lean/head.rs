@@ -1,4 +1,4 @@
-//! Which requests are answered here, from what is seen of the connection's next bytes.
+//! Which requests are answered here, from what has come of them.
 
 use std::mem::MaybeUninit;
 
@@ -7,40 +7,44 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 
-/// Heads up to this size are answered here.
-pub(crate) const HEAD_BYTES_MAX: usize = 4 * 1024;
+use crate::http::straight::Handler;
+
 const HEADERS_MAX: usize = 64;
-/// Where topics are, and with which methods they are read.
-const STARTS: [&[u8]; 4] = [b"GET /topics/", b"GET /v1/stream/", b"HEAD /topics/", b"HEAD /v1/stream/"];
-/// Headers that ask for more than an answer, or announce a body.
-const BEYOND: [HeaderName; 4] = [CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, EXPECT];
+/// What the requests that are answered here begin with.
+const METHODS: [&[u8]; 5] = [b"GET /", b"POST /", b"PUT /", b"HEAD /", b"DELETE /"];
+/// Headers that ask for more than an answer, or announce a body of unknown length.
+const BEYOND: [HeaderName; 3] = [TRANSFER_ENCODING, UPGRADE, EXPECT];
 
 /// A request that is answered here.
 #[derive(Debug)]
-pub(crate) struct Head {
+pub(crate) struct Whole {
     pub(crate) request: Request<Body>,
+    pub(crate) handler: Handler,
     /// Bytes that it took.
     pub(crate) len: usize,
     /// The client wants the connection to end with the answer.
     pub(crate) closes: bool,
 }
 
-/// Understands a whole head of a topic's read, with at most so many headers; none if it is anything else.
-pub(crate) fn parse(seen: &[u8], headers_max: usize) -> Option<Head> {
-    if !STARTS.iter().any(|start| seen.starts_with(start)) {
+/// Understands a request that has come in whole, with at most so many headers; none if it is anything else.
+pub(crate) fn parse(seen: &Bytes, headers_max: usize) -> Option<Whole> {
+    if !may_be_ours(seen) {
         return None;
     }
-    // One copy that all values share. Handlers let go of it before they wait.
-    let seen = Bytes::copy_from_slice(seen);
     let mut room = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut []);
-    let Ok(httparse::Status::Complete(len)) = parsed.parse_with_uninit_headers(&seen, &mut room) else { return None };
+    let Ok(httparse::Status::Complete(head_len)) = parsed.parse_with_uninit_headers(seen, &mut room) else {
+        return None;
+    };
+    let target = parsed.path?;
+    let handler = Handler::of(target)?;
     if parsed.version != Some(1) || parsed.headers.len() > headers_max {
         return None;
     }
+    // All share what was read. Handlers let go of it before they wait.
     let mut request = Request::new(Body::empty());
     *request.method_mut() = Method::from_bytes(parsed.method?.as_bytes()).ok()?;
-    *request.uri_mut() = Uri::from_maybe_shared(seen.slice_ref(parsed.path?.as_bytes())).ok()?;
+    *request.uri_mut() = Uri::from_maybe_shared(seen.slice_ref(target.as_bytes())).ok()?;
     let headers = request.headers_mut();
     headers.reserve(parsed.headers.len());
     for header in &*parsed.headers {
@@ -48,7 +52,27 @@ pub(crate) fn parse(seen: &[u8], headers_max: usize) -> Option<Head> {
         headers.append(name, HeaderValue::from_maybe_shared(seen.slice_ref(header.value)).ok()?);
     }
     let closes = closes(headers)?;
-    Some(Head { request, len, closes })
+    let len = head_len.checked_add(body_len(headers)?)?;
+    if len > head_len {
+        *request.body_mut() = Body::from(seen.get(head_len..len).map(|body| seen.slice_ref(body))?);
+    }
+    Some(Whole { request, handler, len, closes })
+}
+
+/// Whether what begins so may become a request that is answered here.
+pub(crate) fn may_be_ours(seen: &[u8]) -> bool {
+    METHODS.iter().any(|start| start.starts_with(&seen[..seen.len().min(start.len())]))
+}
+
+/// How long the body is (RFC 9112 section 6.3); none if that is not said once and plainly.
+fn body_len(headers: &HeaderMap) -> Option<usize> {
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(value) = values.next() else { return Some(0) };
+    let is_number = !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
+    if values.next().is_some() || !is_number {
+        return None;
+    }
+    value.to_str().ok()?.parse().ok()
 }
 
 /// Whether the client wants the connection to end with the answer; none if it wants what only hyper knows how to do.
@@ -73,37 +97,52 @@ fn closes(headers: &HeaderMap) -> Option<bool> {
 mod tests {
     use super::*;
 
+    fn parse(seen: &str, headers_max: usize) -> Option<Whole> {
+        super::parse(&Bytes::copy_from_slice(seen.as_bytes()), headers_max)
+    }
+
     #[test]
-    fn reads_are_understood() {
-        let head = b"GET /topics/a?offset=now HTTP/1.1\r\nHost: x\r\nAccept: a\r\naccept: b\r\n\r\nGET /";
+    fn whole_requests_are_understood() {
+        let head = "GET /topics/a?offset=now HTTP/1.1\r\nHost: x\r\nAccept: a\r\naccept: b\r\n\r\nGET /";
         let parsed = parse(head, 3).unwrap();
         assert_eq!((parsed.len, parsed.closes), (head.len() - 5, false));
         assert_eq!(parsed.request.uri(), "/topics/a?offset=now");
         assert_eq!(parsed.request.headers().get_all("accept").iter().collect::<Vec<_>>(), ["a", "b"]);
-        let parsed = parse(b"HEAD /v1/stream/a HTTP/1.1\r\nConnection: Keep-Alive, Close\r\n\r\n", 1).unwrap();
+        let parsed = parse("HEAD /v1/stream/a HTTP/1.1\r\nConnection: Keep-Alive, Close\r\n\r\n", 1).unwrap();
         assert!(parsed.closes && parsed.request.method() == Method::HEAD);
+        let post = "POST /services/a HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcd";
+        let parsed = parse(post, 1).unwrap();
+        assert_eq!((parsed.len, parsed.handler), (post.len() - 1, Handler::Service));
+        assert_eq!(http_body::Body::size_hint(parsed.request.body()).exact(), Some(3));
     }
 
     #[test]
     fn all_else_is_left() {
-        let check = |head: &str| assert!(parse(head.as_bytes(), 3).is_none(), "{head}");
+        let check = |head: &str| assert!(parse(head, 3).is_none(), "{head}");
         check("");
         check("GET /topics/a HTTP/1.1\r\nHost: x\r\n");
         check("GET /topics/a HTTP/1.0\r\n\r\n");
         check("GET /topics HTTP/1.1\r\n\r\n");
         check("GET http://x/topics/a HTTP/1.1\r\n\r\n");
-        check("POST /topics/a HTTP/1.1\r\n\r\n");
+        check("PATCH /topics/a HTTP/1.1\r\n\r\n");
         check("GET /topics/a HTTP/1.1\r\na: b\r\na: b\r\na: b\r\na: b\r\n\r\n");
         check("GET /topics/a HTTP/1.1\r\n folded: b\r\n\r\n");
         for header in [
-            "Content-Length: 0",
+            "Content-Length: 1",
+            "Content-Length: 18446744073709551615",
+            "Content-Length: 99999999999999999999999",
+            "Content-Length: +0",
+            "Content-Length: 0, 0",
+            "Content-Length: ",
+            "Content-Length: 0\r\nContent-Length: 0",
+            "Content-Length: 0\r\nTransfer-Encoding: chunked",
             "Transfer-Encoding: chunked",
             "Upgrade: h2c",
             "Expect: 100-continue",
             "Connection: upgrade",
             "Connection: close, te",
         ] {
-            check(&format!("GET /topics/a HTTP/1.1\r\n{header}\r\n\r\n"));
+            check(&format!("POST /topics/a HTTP/1.1\r\n{header}\r\n\r\n"));
         }
     }
 }
