@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use http::{HeaderMap, Uri};
-use percent_encoding::percent_decode_str;
+use percent_encoding::percent_decode;
 use quintet_wire::header;
 use quintet_wire::problem::kind::Kind;
 
@@ -14,15 +14,19 @@ use crate::error::{Problem, Result};
 /// A query's value: percent-decoded, with `+` as a space.
 pub(crate) fn parameter<'a>(uri: &'a Uri, name: &str) -> Result<Option<Cow<'a, str>>> {
     let mut found = None;
-    for pair in uri.query().unwrap_or_default().split('&') {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if key != name {
-            continue;
-        }
+    for pair in uri.query().unwrap_or_default().as_bytes().split(|b| *b == b'&') {
+        let value = match pair.strip_prefix(name.as_bytes()) {
+            Some([]) => &[],
+            Some([b'=', value @ ..]) => value,
+            _ => continue,
+        };
         if found.is_some() {
             return Err(Problem::new(Kind::BadRequest, format!("the parameter {name} comes twice; send it once")));
         }
-        found = Some(decode(value, name)?);
+        found = Some(
+            decode(value)
+                .ok_or_else(|| Problem::new(Kind::BadRequest, format!("the parameter {name} is not UTF-8")))?,
+        );
     }
     Ok(found)
 }
@@ -63,14 +67,13 @@ fn preferences(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-fn decode<'a>(value: &'a str, name: &str) -> Result<Cow<'a, str>> {
-    let spaced: Cow<'a, str> =
-        if value.contains('+') { Cow::Owned(value.replace('+', " ")) } else { Cow::Borrowed(value) };
-    let decoded = match &spaced {
-        Cow::Borrowed(text) => percent_decode_str(text).decode_utf8(),
-        Cow::Owned(text) => percent_decode_str(text).decode_utf8().map(|text| Cow::Owned(text.into_owned())),
-    };
-    decoded.map_err(|_| Problem::new(Kind::BadRequest, format!("the parameter {name} is not UTF-8")))
+fn decode(value: &[u8]) -> Option<Cow<'_, str>> {
+    if value.contains(&b'+') {
+        let spaced: Vec<u8> = value.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
+        let decoded = percent_decode(&spaced).decode_utf8().ok()?;
+        return Some(Cow::Owned(decoded.into_owned()));
+    }
+    percent_decode(value).decode_utf8().ok()
 }
 
 #[cfg(test)]
@@ -81,11 +84,13 @@ mod tests {
 
     #[test]
     fn parameters() {
-        let uri: Uri = "/t?offset=a%2Fb&x=1+2&live=&n=7&offsets=9".parse().unwrap();
+        let uri: Uri = "/t?offset=a%2Fb&x=1+2&live=&n=7&offsets=9&bare".parse().unwrap();
         assert_eq!(parameter(&uri, "offset").unwrap().unwrap(), "a/b");
         assert_eq!(parameter(&uri, "x").unwrap().unwrap(), "1 2");
         assert_eq!(parameter(&uri, "live").unwrap().unwrap(), "");
+        assert_eq!(parameter(&uri, "bare").unwrap().unwrap(), "");
         assert!(parameter(&uri, "y").unwrap().is_none());
+        assert!(parameter(&"/t".parse().unwrap(), "y").unwrap().is_none());
         assert_eq!(number(&uri, "n").unwrap(), Some(7));
         assert!(number(&uri, "x").is_err());
         assert!(parameter(&"/t?a=1&a=2".parse().unwrap(), "a").is_err());

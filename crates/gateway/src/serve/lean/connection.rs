@@ -25,14 +25,11 @@ use crate::http::straight::Call;
 use crate::http::topics::Answer as AnswerToBe;
 use crate::serve::Guest;
 use crate::serve::lean::answer::{Answer, Framing};
-use crate::serve::lean::head;
+use crate::serve::lean::head::{self, REQUEST_BYTES_MAX, Seen};
 use crate::serve::lean::line::{Line, Tap};
 use crate::serve::lean::write::write_all;
 use crate::serve::rewound::Rewound;
 use crate::state::{Gateway, Shutdown};
-
-/// Requests up to this size, head and body together, are answered here.
-const REQUEST_BYTES_MAX: usize = 16 * 1024;
 
 thread_local! {
     /// What is read comes here first, so that no connection holds memory for what may come.
@@ -45,6 +42,8 @@ pub(crate) struct Lean {
     way: Way,
     shutdown: Shutdown,
     idle: Duration,
+    /// For how long the rest of a request is waited for that is not there at once.
+    rest: Duration,
     headers_max: usize,
 }
 
@@ -59,6 +58,8 @@ enum Way {
 enum Next {
     /// A request, which is being answered.
     Request(Answering),
+    /// A part of one, and the rest is not there yet.
+    Part,
     /// Something else, which is still to be taken.
     Other,
     /// The client is gone.
@@ -92,16 +93,20 @@ impl Lean {
         router: Router,
         gateway: Option<Gateway>,
         shutdown: Shutdown,
-        idle: Duration,
+        (idle, rest): (Duration, Duration),
         headers_max: usize,
     ) -> Self {
         let way = gateway.map_or_else(|| Way::Router(TowerToHyperService::new(router)), Way::Straight);
-        Self { way, shutdown, idle, headers_max }
+        Self { way, shutdown, idle, rest, headers_max }
     }
 
     /// Takes what there is if it is a request in whole.
     fn take(&self, unread: &mut Bytes, guest: &Guest) -> Next {
-        let Some(mut whole) = head::parse(unread, self.headers_max) else { return Next::Other };
+        let mut whole = match head::parse(unread, self.headers_max) {
+            Seen::Whole(whole) => whole,
+            Seen::Part if unread.len() < REQUEST_BYTES_MAX => return Next::Part,
+            Seen::Part | Seen::Other => return Next::Other,
+        };
         // What is left is in memory of its own, as the request's may be needed longer.
         *unread = if unread.len() == whole.len { Bytes::new() } else { Bytes::copy_from_slice(&unread[whole.len..]) };
         let is_head = whole.request.method() == Method::HEAD;
@@ -123,11 +128,11 @@ impl Lean {
 pub(crate) async fn serve(lean: &Lean, mut stream: TcpStream, guest: &Guest) -> io::Result<Option<Rewound>> {
     let mut unread = Bytes::new();
     // Whoever called has seen that something is there.
-    let mut next = poll_fn(|cx| poll_next(lean, &mut stream, &mut unread, guest, cx)).await?;
+    let mut next = receive(lean, &mut stream, &mut unread, guest).await?;
     loop {
         let answering = match next {
             Next::Request(answering) => answering,
-            Next::Other => return Ok(Some(Rewound::new(unread, stream))),
+            Next::Part | Next::Other => return Ok(Some(Rewound::new(unread, stream))),
             Next::End => return Ok(None),
         };
         let watch = if unread.is_empty() { Watch::Quiet } else { Watch::Ahead };
@@ -150,7 +155,7 @@ pub(crate) async fn serve(lean: &Lean, mut stream: TcpStream, guest: &Guest) -> 
 
 /// Waits for the next request; none when the time is up or the doors close.
 async fn idle(lean: &Lean, stream: &mut TcpStream, unread: &mut Bytes, guest: &Guest) -> io::Result<Option<Next>> {
-    let next = timeout(lean.idle, poll_fn(|cx| poll_next(lean, stream, unread, guest, cx)));
+    let next = timeout(lean.idle, receive(lean, stream, unread, guest));
     tokio::select! {
         biased;
         next = next => next.ok().transpose(),
@@ -158,29 +163,42 @@ async fn idle(lean: &Lean, stream: &mut TcpStream, unread: &mut Bytes, guest: &G
     }
 }
 
-/// What is left of what came earlier, or what comes.
-fn poll_next(
+/// What is left of what came earlier, or what comes. A request that is cut off is waited for, but not for long: slow
+/// clients are hyper's.
+async fn receive(lean: &Lean, stream: &mut TcpStream, unread: &mut Bytes, guest: &Guest) -> io::Result<Next> {
+    if unread.is_empty() {
+        *unread = poll_fn(|cx| poll_read(stream, &[], cx)).await?;
+        if unread.is_empty() {
+            return Ok(Next::End);
+        }
+    }
+    let next = lean.take(unread, guest);
+    if !matches!(next, Next::Part) {
+        return Ok(next);
+    }
+    // Boxed, as it is rare and its room would be held by all that are idle.
+    let rest = Box::pin(timeout(lean.rest, poll_fn(|cx| poll_rest(lean, stream, unread, guest, cx))));
+    rest.await.unwrap_or(Ok(Next::Other))
+}
+
+fn poll_rest(
     lean: &Lean,
     stream: &mut TcpStream,
     unread: &mut Bytes,
     guest: &Guest,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Next>> {
-    if unread.is_empty() {
+    loop {
+        let seen = unread.len();
         *unread = ready!(poll_read(stream, unread, cx))?;
-        return Poll::Ready(Ok(if unread.is_empty() { Next::End } else { lean.take(unread, guest) }));
+        if unread.len() == seen {
+            return Poll::Ready(Ok(Next::End));
+        }
+        let next = lean.take(unread, guest);
+        if !matches!(next, Next::Part) {
+            return Poll::Ready(Ok(next));
+        }
     }
-    let mut next = lean.take(unread, guest);
-    // The last request of what one read took may be cut off, with the rest of it there already.
-    if matches!(next, Next::Other)
-        && unread.len() < REQUEST_BYTES_MAX
-        && head::may_be_ours(unread)
-        && let Poll::Ready(more) = poll_read(stream, unread, cx)
-    {
-        *unread = more?;
-        next = lean.take(unread, guest);
-    }
-    Poll::Ready(Ok(next))
 }
 
 /// What was read before, and what there is.

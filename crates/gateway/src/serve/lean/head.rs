@@ -9,6 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 
 use crate::http::straight::Handler;
 
+/// Requests up to this size, head and body together, are answered here.
+pub(crate) const REQUEST_BYTES_MAX: usize = 16 * 1024;
 const HEADERS_MAX: usize = 64;
 /// What the requests that are answered here begin with.
 const METHODS: [&[u8]; 5] = [b"GET /", b"POST /", b"PUT /", b"HEAD /", b"DELETE /"];
@@ -26,19 +28,42 @@ pub(crate) struct Whole {
     pub(crate) closes: bool,
 }
 
-/// Understands a request that has come in whole, with at most so many headers; none if it is anything else.
-pub(crate) fn parse(seen: &Bytes, headers_max: usize) -> Option<Whole> {
-    if !may_be_ours(seen) {
-        return None;
+/// What has come.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it is made")]
+pub(crate) enum Seen {
+    /// A request in whole.
+    Whole(Whole),
+    /// The beginning of what may be one.
+    Part,
+    /// Anything else.
+    Other,
+}
+
+/// Understands what has come, if it has at most so many headers.
+pub(crate) fn parse(seen: &Bytes, headers_max: usize) -> Seen {
+    if METHODS.iter().any(|start| seen.len() < start.len() && start.starts_with(seen)) {
+        return Seen::Part;
+    }
+    if !METHODS.iter().any(|start| seen.starts_with(start)) {
+        return Seen::Other;
     }
     let mut room = [const { MaybeUninit::uninit() }; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut []);
-    let Ok(httparse::Status::Complete(head_len)) = parsed.parse_with_uninit_headers(seen, &mut room) else {
-        return None;
-    };
+    match parsed.parse_with_uninit_headers(seen, &mut room) {
+        Ok(httparse::Status::Complete(head_len)) if parsed.headers.len() <= headers_max => {
+            understand(&parsed, seen, head_len).unwrap_or(Seen::Other)
+        }
+        Ok(httparse::Status::Partial) => Seen::Part,
+        _ => Seen::Other,
+    }
+}
+
+/// Understands a head; none if it is for others.
+fn understand(parsed: &httparse::Request<'_, '_>, seen: &Bytes, head_len: usize) -> Option<Seen> {
     let target = parsed.path?;
     let handler = Handler::of(target)?;
-    if parsed.version != Some(1) || parsed.headers.len() > headers_max {
+    if parsed.version != Some(1) {
         return None;
     }
     // All share what was read. Handlers let go of it before they wait.
@@ -53,15 +78,13 @@ pub(crate) fn parse(seen: &Bytes, headers_max: usize) -> Option<Whole> {
     }
     let closes = closes(headers)?;
     let len = head_len.checked_add(body_len(headers)?)?;
-    if len > head_len {
-        *request.body_mut() = Body::from(seen.get(head_len..len).map(|body| seen.slice_ref(body))?);
+    if len > seen.len() {
+        return Some(if len <= REQUEST_BYTES_MAX { Seen::Part } else { Seen::Other });
     }
-    Some(Whole { request, handler, len, closes })
-}
-
-/// Whether what begins so may become a request that is answered here.
-pub(crate) fn may_be_ours(seen: &[u8]) -> bool {
-    METHODS.iter().any(|start| start.starts_with(&seen[..seen.len().min(start.len())]))
+    if len > head_len {
+        *request.body_mut() = Body::from(seen.slice(head_len..len));
+    }
+    Some(Seen::Whole(Whole { request, handler, len, closes }))
 }
 
 /// How long the body is (RFC 9112 section 6.3); none if that is not said once and plainly.
@@ -98,7 +121,25 @@ mod tests {
     use super::*;
 
     fn parse(seen: &str, headers_max: usize) -> Option<Whole> {
-        super::parse(&Bytes::copy_from_slice(seen.as_bytes()), headers_max)
+        match super::parse(&Bytes::copy_from_slice(seen.as_bytes()), headers_max) {
+            Seen::Whole(whole) => Some(whole),
+            Seen::Part | Seen::Other => None,
+        }
+    }
+
+    #[test]
+    fn what_may_become_a_request_is_waited_for() {
+        let whole = "PUT /topics/a HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc";
+        for at in 0..whole.len() {
+            let seen = super::parse(&Bytes::copy_from_slice(&whole.as_bytes()[..at]), 3);
+            assert!(matches!(seen, Seen::Part), "{at}: {seen:?}");
+        }
+        for bytes in ["PRI * HTTP/2.0", "GEX", "\u{16}\u{3}", "OPTIONS /topics/a HTTP/1.1\r\n"] {
+            let seen = super::parse(&Bytes::copy_from_slice(bytes.as_bytes()), 3);
+            assert!(matches!(seen, Seen::Other), "{bytes}: {seen:?}");
+        }
+        let long = "POST /topics/a HTTP/1.1\r\nContent-Length: 16384\r\n\r\n";
+        assert!(matches!(super::parse(&Bytes::from_static(long.as_bytes()), 3), Seen::Other));
     }
 
     #[test]
