@@ -7,16 +7,14 @@ use std::time::{Duration, Instant};
 
 use quintet_core::cursor::Offset;
 use quintet_core::engine::ledger::Ledger;
-use quintet_core::engine::transaction::Record;
 use quintet_core::error::{Error, Kind};
-use quintet_core::name::TopicName;
 
 use crate::checkpoint::content::Captured;
 use crate::commit::answers::{Answering, Answers};
 use crate::commit::appender::{Appender, Written};
-use crate::commit::group::{BatchContext, Group, Lives};
+use crate::commit::group::{BatchContext, Change, Group, Lives};
 use crate::commit::queue::{Job, Patience, Work};
-use crate::index::{DELETIONS, Entry};
+use crate::index::Entry;
 use crate::shared::Shared;
 
 /// Bytes of one group; what waits beyond goes into the next one.
@@ -126,39 +124,30 @@ impl CommitThread {
             for (first, at) in &group.batches {
                 index.add_batch(*first, base + at);
             }
-            index.extend(group.records.iter().zip(&group.places).filter_map(|(record, place)| {
-                let (topic, size) = match record {
-                    Record::Message(message) => (place.topic, message.size() as u32),
-                    Record::Closed { .. } => (place.topic, 0),
-                    // Readers were told when it was hidden.
-                    Record::Deleted { .. } if place.hidden => return None,
-                    Record::Deleted { .. } | Record::Hidden { .. } => (DELETIONS, 0),
-                    Record::Created { .. }
-                    | Record::Producer { .. }
-                    | Record::StreamSeq { .. }
-                    | Record::MessageId { .. }
-                    | Record::Group { .. }
-                    | Record::GroupStep { .. } => return None,
-                };
-                let (offset, position) = (record.offset().0, base + place.at);
-                Some((topic, Entry { offset, time: place.time, position, length: place.length, size }))
-            }));
+            index.extend(
+                group
+                    .entries
+                    .iter()
+                    .map(|(topic, entry)| (*topic, Entry { position: base + entry.position, ..*entry })),
+            );
         }
-        let applied = group.records.iter().zip(&group.places).map(|(record, place)| (place.topic, record));
-        self.shared.topics.lock().apply_all(applied);
+        {
+            let mut topics = self.shared.topics.lock();
+            for change in &group.changes {
+                match change {
+                    Change::Messages(new) => topics.add_messages(new),
+                    Change::Record(topic, at) => topics.apply(*topic, &group.records[*at]),
+                }
+            }
+        }
         self.note_groups();
         self.shared.tell(|observer| observer.committed(&group.records, self.committed));
     }
 
     /// Retention has to know what groups have settled.
     fn note_groups(&self) {
-        let mut noted: Option<&TopicName> = None;
-        for record in &self.group.records {
-            let name = record.topic();
-            if name.is_reserved() && noted != Some(name) {
-                self.shared.settled.note(name, self.ledger.group(name).map(|(_, group)| group));
-                noted = Some(name);
-            }
+        for name in &self.group.reserved {
+            self.shared.settled.note(name, self.ledger.group(name).map(|(_, group)| group));
         }
     }
 

@@ -5,21 +5,25 @@ use crate::index::{Chunk, Entry};
 
 /// Entries of one chunk at most; it is read and decoded as a whole.
 pub(crate) const CHUNK_ENTRIES: usize = 256;
+/// Entries that are put together before they are appended; five varints have 35 bytes at most.
+const PUT_TOGETHER: usize = 8;
 
 /// Differences to the entry before; times may go back, so theirs has a sign. What a broken record says of itself may go
 /// back too, and wraps around.
 pub(crate) fn put_entries(out: &mut Vec<u8>, entries: &[Entry]) {
     let mut before = Entry::default();
-    for entry in entries {
-        let mut bytes = ShortBytes::<35>::new(0);
-        bytes.put_varint(entry.offset.wrapping_sub(before.offset));
-        bytes.put_varint(u64::from(entry.position.wrapping_sub(before.position)));
-        bytes.put_varint(u64::from(entry.length));
-        bytes.put_varint(u64::from(entry.size));
-        let time = entry.time.wrapping_sub(before.time) as i64;
-        bytes.put_varint(((time << 1) ^ (time >> 63)) as u64);
+    for several in entries.chunks(PUT_TOGETHER) {
+        let mut bytes = ShortBytes::<{ PUT_TOGETHER * 35 }>::new(0);
+        for entry in several {
+            bytes.put_varint(entry.offset.wrapping_sub(before.offset));
+            bytes.put_varint(u64::from(entry.position.wrapping_sub(before.position)));
+            bytes.put_varint(u64::from(entry.length));
+            bytes.put_varint(u64::from(entry.size));
+            let time = entry.time.wrapping_sub(before.time) as i64;
+            bytes.put_varint(((time << 1) ^ (time >> 63)) as u64);
+            before = *entry;
+        }
         out.extend_from_slice(bytes.as_slice());
-        before = *entry;
     }
 }
 
