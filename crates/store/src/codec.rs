@@ -28,6 +28,14 @@ impl<const N: usize> ShortBytes<N> {
     }
 
     pub(crate) fn put_varint(&mut self, mut value: u64) {
+        // Lengths and distances mostly have two bytes.
+        if (0x80..0x4000).contains(&value)
+            && let Some(place) = self.bytes.get_mut(self.length..self.length + 2)
+        {
+            place.copy_from_slice(&[value as u8 | 0x80, (value >> 7) as u8]);
+            self.length += 2;
+            return;
+        }
         while value >= 0x80 {
             self.push(value as u8 | 0x80);
             value >>= 7;

@@ -33,7 +33,7 @@ pub(crate) struct Appender {
 /// Larger groups get no zeros written behind them, which would cost more than they save: only their place is made, for
 /// so many times as much.
 const RESERVING_GROUP_MAX: usize = 32 << 10;
-const ALLOCATED_TIMES: u64 = 16;
+const ALLOCATED_TIMES: u64 = 64;
 
 /// Where a group was written.
 #[derive(Debug)]
