@@ -1,5 +1,6 @@
 //! The one thread that writes. Everything that is acknowledged has gone through [`CommitThread::commit`].
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,6 +22,8 @@ use crate::shared::Shared;
 const GROUP_BYTES_MAX: usize = 4 << 20;
 /// Memory that a group of a single large transaction leaves behind is given back beyond this.
 const GROUP_BYTES_KEPT: usize = 8 << 20;
+/// Nor is memory kept for more transactions than this.
+const JOBS_KEPT: usize = 4_096;
 
 /// What the thread owns.
 #[derive(Debug)]
@@ -56,11 +59,13 @@ impl CommitThread {
     pub(crate) fn run(mut self, answering: &Answering) {
         let _refusal = Refusal(Arc::clone(&self.shared));
         let mut patience = Patience::default();
+        let mut jobs = VecDeque::new();
         loop {
-            match self.shared.queue.take(GROUP_BYTES_MAX, patience) {
-                Work::Commit(jobs) => {
+            match self.shared.queue.take(&mut jobs, GROUP_BYTES_MAX, patience) {
+                Work::Commit => {
                     let (n_jobs, begun) = (jobs.len(), Instant::now());
-                    answering.give(self.commit(jobs));
+                    answering.give(self.commit(&mut jobs));
+                    jobs.shrink_to(JOBS_KEPT);
                     patience = patience_after(n_jobs, begun.elapsed());
                 }
                 Work::Capture(to) => {
@@ -76,9 +81,9 @@ impl CommitThread {
     }
 
     /// Stages, writes and shows one group, and tells what to answer.
-    fn commit(&mut self, jobs: Vec<Job>) -> Answers {
-        let mut answers = Answers::default();
-        for job in jobs {
+    fn commit(&mut self, jobs: &mut VecDeque<Job>) -> Answers {
+        let mut answers = Answers::with_room_for(jobs.len());
+        for job in jobs.drain(..) {
             let lives = Lives::before(&job.transaction, &self.ledger);
             let from = self.group.records.len();
             let answer = self.ledger.stage_behind(job.transaction, job.now, &mut self.group.records);
