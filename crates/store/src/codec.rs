@@ -27,6 +27,12 @@ impl<const N: usize> ShortBytes<N> {
         self.length += 1;
     }
 
+    /// Appends all of them; there has to be room for as many as they could be.
+    pub(crate) fn put<const M: usize>(&mut self, others: &ShortBytes<M>) {
+        self.bytes[self.length..self.length + M].copy_from_slice(&others.bytes);
+        self.length += others.length;
+    }
+
     pub(crate) fn put_varint(&mut self, mut value: u64) {
         // Lengths and distances mostly have two bytes.
         if (0x80..0x4000).contains(&value)

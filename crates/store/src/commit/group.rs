@@ -7,7 +7,7 @@ use quintet_core::engine::transaction::{Op, Record, Transaction};
 use quintet_core::name::TopicName;
 
 use crate::format::batch::{BATCH_HEAD, BatchHead};
-use crate::format::record::{TopicFacts, put_record};
+use crate::format::record::{TopicAndTime, TopicFacts, put_record, topic_and_time};
 use crate::index::{DELETIONS, Entry};
 use crate::topics::NewMessages;
 
@@ -116,17 +116,19 @@ impl Group {
         // Most records follow one of the same topic, whose name they share.
         let mut name_before: &str = "";
         let mut facts = TopicFacts { id: 0, default_type: None, hidden: false };
+        let mut common = TopicAndTime::new(0);
         for (i, record) in staged.iter().enumerate() {
             let name = record.topic();
             if !std::ptr::eq(name_before, name.as_str()) || lives.is_some() {
                 facts = facts_of(record, lives.as_mut(), ledger);
+                common = topic_and_time(facts.id, context.time);
                 name_before = name.as_str();
                 if name.is_reserved() && self.reserved.last() != Some(name) {
                     self.reserved.push(name.clone());
                 }
             }
             let at = self.bytes.len();
-            put_record(&mut self.bytes, context.salt, record, facts, context.time);
+            put_record(&mut self.bytes, context.salt, record, facts, &common);
             let length = (self.bytes.len() - at) as u32;
             let (topic, size) = indexed(record, facts);
             if let Some(topic) = topic {
