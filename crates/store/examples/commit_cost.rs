@@ -1,6 +1,6 @@
 //! What a commit costs, beside the bare loop of `write` and `fdatasync` with the same bytes.
 //!
-//! `cargo run --release -p quintet-store --example commit_cost [folder] [batches] [rounds]`: the bare loop and the engine in
+//! `cargo run --release -p quintet-store --example commit_cost [folder] [batches] [rounds] [batch]`: the bare loop and the engine in
 //! turn, so that a noisy minute hits all alike. A cell is the median of the rounds with the lowest and the highest; a
 //! ratio is the median of the rounds' own ratios.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement prints, and fails by panicking")]
@@ -18,6 +18,10 @@ use quintet_core::engine::{Engine, Observer, Trimmed};
 use quintet_core::message::{ContentType, NewMessage};
 use quintet_core::name::TopicName;
 use quintet_store::{Store, StoreConfig};
+
+// As in the binary, so that what is measured is what users run.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const TOPICS: usize = 100;
 const PAYLOAD_BYTES: usize = 256;
@@ -123,9 +127,10 @@ async fn main() {
     std::fs::create_dir_all(folder).unwrap();
     let mut number = |default| arguments.next().map_or(default, |text| text.parse::<usize>().unwrap());
     let (n_batches, n_rounds) = (number(1_000), number(5));
+    let only = number(0);
     println!("| what | messages per s | CPU us per message | CPU x bare |");
     println!("| ---- | -------------- | ------------------ | ---------- |");
-    for batch in [1, 16, 256, 1_024] {
+    for batch in [1, 16, 256, 1_024].into_iter().filter(|batch| only == 0 || *batch == only) {
         let messages = batch * n_batches;
         let mut rounds = Vec::new();
         for _ in 0..n_rounds {

@@ -27,7 +27,21 @@ impl<const N: usize> ShortBytes<N> {
         self.length += 1;
     }
 
+    /// Appends all of them; there has to be room for as many as they could be.
+    pub(crate) fn put<const M: usize>(&mut self, others: &ShortBytes<M>) {
+        self.bytes[self.length..self.length + M].copy_from_slice(&others.bytes);
+        self.length += others.length;
+    }
+
     pub(crate) fn put_varint(&mut self, mut value: u64) {
+        // Lengths and distances mostly have two bytes.
+        if (0x80..0x4000).contains(&value)
+            && let Some(place) = self.bytes.get_mut(self.length..self.length + 2)
+        {
+            place.copy_from_slice(&[value as u8 | 0x80, (value >> 7) as u8]);
+            self.length += 2;
+            return;
+        }
         while value >= 0x80 {
             self.push(value as u8 | 0x80);
             value >>= 7;

@@ -42,7 +42,7 @@ pub struct StoreConfig {
     /// Bytes of a segment before the next one is begun; a single larger transaction goes alone. Default 64 MiB.
     pub segment_bytes: u64,
     /// Bytes of zeros that are written ahead into the newest segment, so that small groups find their place made and cost
-    /// the disk less. Default 256 KiB.
+    /// the disk less. Default 1 MiB.
     pub reserve_bytes: u64,
     /// Bytes of log between checkpoints, unless the checkpoint itself is larger. Default 256 MiB.
     pub checkpoint_log_bytes: u64,
@@ -59,7 +59,7 @@ impl StoreConfig {
             dir: dir.as_ref().to_owned(),
             limits: Limits::default(),
             segment_bytes: 64 << 20,
-            reserve_bytes: 256 << 10,
+            reserve_bytes: 1 << 20,
             checkpoint_log_bytes: 256 << 20,
             queue_bytes: 64 << 20,
             read_threads: 4,

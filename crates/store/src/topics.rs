@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quintet_core::engine::transaction::{Record, TopicConfig};
-use quintet_core::message::Message;
 use quintet_core::name::TopicName;
 
 use crate::index::OffsetMap;
@@ -27,10 +26,27 @@ pub(crate) struct TopicEntry {
     pub(crate) lineage: Lineage,
 }
 
-impl TopicEntry {
-    fn count(&mut self, offset: u64, time: u64, size: u64) {
+/// Messages that one topic got, summed up.
+#[derive(Debug)]
+pub(crate) struct NewMessages {
+    pub(crate) topic: u64,
+    last: u64,
+    count: u64,
+    bytes: u64,
+    /// The earliest time of one of them.
+    oldest: u64,
+}
+
+impl NewMessages {
+    /// One message.
+    pub(crate) fn new(topic: u64, offset: u64, time: u64, size: u64) -> Self {
+        Self { topic, last: offset, count: 1, bytes: size, oldest: time }
+    }
+
+    /// And one behind it.
+    pub(crate) fn add(&mut self, offset: u64, time: u64, size: u64) {
         self.last = offset;
-        self.messages += 1;
+        self.count += 1;
         self.bytes += size;
         self.oldest = self.oldest.min(time);
     }
@@ -119,25 +135,22 @@ impl Topics {
         trims.filter_map(|(through, id)| Some((self.by_id.get(id)?.name.clone(), to.min(*through)))).collect()
     }
 
-    /// Folds in committed records with their topics' ids. Most follow a message of the same topic, which is looked up
-    /// once.
-    pub(crate) fn apply_all<'a>(&mut self, records: impl Iterator<Item = (u64, &'a Record)>) {
-        let mut records = records.peekable();
-        while let Some((id, record)) = records.next() {
-            self.apply(id, record);
-            let Some(entry) = self.by_id.get_mut(&id) else { continue };
-            let next_of_topic = |(next, record): &(u64, &Record)| *next == id && matches!(record, Record::Message(_));
-            while let Some((_, Record::Message(message))) = records.next_if(next_of_topic) {
-                entry.count(message.offset.0, message.time.0, message.size() as u64);
-                self.last = self.last.max(message.offset.0);
-            }
-        }
+    /// Folds in committed messages.
+    pub(crate) fn add_messages(&mut self, new: &NewMessages) {
+        self.last = self.last.max(new.last);
+        let Some(entry) = self.by_id.get_mut(&new.topic) else { return };
+        entry.last = new.last;
+        entry.messages += new.count;
+        entry.bytes += new.bytes;
+        entry.oldest = entry.oldest.min(new.oldest);
     }
 
     /// Folds in a committed record of the topic with this id.
     pub(crate) fn apply(&mut self, id: u64, record: &Record) {
         match record {
-            Record::Message(message) => self.add_message(id, message),
+            Record::Message(message) => {
+                self.count_message(id, message.offset.0, message.time.0, message.size() as u64);
+            }
             Record::Created { topic, config, .. } => self.create(id, topic, config),
             Record::Deleted { offset, .. } => {
                 self.limited.remove(&id);
@@ -165,15 +178,13 @@ impl Topics {
         self.last = self.last.max(record.offset().0);
     }
 
-    fn add_message(&mut self, id: u64, message: &Message) {
-        self.count_message(id, message.offset.0, message.time.0, message.size() as u64);
-    }
-
     /// Notes a message; false if there is no such topic.
     pub(crate) fn count_message(&mut self, id: u64, offset: u64, time: u64, size: u64) -> bool {
         self.last = self.last.max(offset);
-        let Some(entry) = self.by_id.get_mut(&id) else { return false };
-        entry.count(offset, time, size);
+        if !self.by_id.contains_key(&id) {
+            return false;
+        }
+        self.add_messages(&NewMessages::new(id, offset, time, size));
         true
     }
 

@@ -16,6 +16,10 @@ type Answer = (oneshot::Sender<Result<Vec<Outcome>>>, Result<Vec<Outcome>>);
 pub(crate) struct Answers(Vec<Answer>);
 
 impl Answers {
+    pub(crate) fn with_room_for(n: usize) -> Self {
+        Self(Vec::with_capacity(n))
+    }
+
     pub(crate) fn push(&mut self, to: oneshot::Sender<Result<Vec<Outcome>>>, answer: Result<Vec<Outcome>>) {
         self.0.push((to, answer));
     }

@@ -32,7 +32,7 @@ pub(crate) struct Appender {
 
 /// Larger groups get no zeros written behind them, which would cost more than they save: only their place is made, for
 /// so many times as much.
-const RESERVING_GROUP_MAX: usize = 32 << 10;
+const RESERVING_GROUP_MAX: usize = 128 << 10;
 const ALLOCATED_TIMES: u64 = 16;
 
 /// Where a group was written.

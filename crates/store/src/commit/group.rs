@@ -7,28 +7,31 @@ use quintet_core::engine::transaction::{Op, Record, Transaction};
 use quintet_core::name::TopicName;
 
 use crate::format::batch::{BATCH_HEAD, BatchHead};
-use crate::format::record::{TopicFacts, put_record};
+use crate::format::record::{TopicAndTime, TopicFacts, put_record, topic_and_time};
+use crate::index::{DELETIONS, Entry};
+use crate::topics::NewMessages;
 
 /// The batches of a group.
 #[derive(Debug, Default)]
 pub(crate) struct Group {
     pub(crate) bytes: Vec<u8>,
     pub(crate) records: Vec<Record>,
-    /// For each record, its topic and its place in `bytes`.
-    pub(crate) places: Vec<Place>,
+    /// What the index will hold of them, by topic; their places are those in `bytes`.
+    pub(crate) entries: Vec<(u64, Entry)>,
+    /// What they change of their topics.
+    pub(crate) changes: Vec<Change>,
+    /// The hub's own topics among theirs: those of groups.
+    pub(crate) reserved: Vec<TopicName>,
     /// The first offset of each batch and where it begins in `bytes`.
     pub(crate) batches: Vec<(u64, u32)>,
 }
 
-/// Where a record stands.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) topic: u64,
-    /// Whether the topic had been deleted before.
-    pub(crate) hidden: bool,
-    pub(crate) at: u32,
-    pub(crate) length: u32,
-    pub(crate) time: u64,
+/// What one record, or some messages of one topic, change of the topic.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Messages(NewMessages),
+    /// The topic's id, and which of the records it is.
+    Record(u64, usize),
 }
 
 /// Which life of each topic a transaction writes to, if the ledger's newest word on it is not enough: it deletes.
@@ -93,7 +96,9 @@ impl Group {
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.records.clear();
-        self.places.clear();
+        self.entries.clear();
+        self.changes.clear();
+        self.reserved.clear();
         self.batches.clear();
     }
 
@@ -111,17 +116,35 @@ impl Group {
         // Most records follow one of the same topic, whose name they share.
         let mut name_before: &str = "";
         let mut facts = TopicFacts { id: 0, default_type: None, hidden: false };
-        for record in staged {
+        let mut common = TopicAndTime::new(0);
+        for (i, record) in staged.iter().enumerate() {
             let name = record.topic();
             if !std::ptr::eq(name_before, name.as_str()) || lives.is_some() {
                 facts = facts_of(record, lives.as_mut(), ledger);
+                common = topic_and_time(facts.id, context.time);
                 name_before = name.as_str();
+                if name.is_reserved() && self.reserved.last() != Some(name) {
+                    self.reserved.push(name.clone());
+                }
             }
             let at = self.bytes.len();
-            put_record(&mut self.bytes, context.salt, record, facts, context.time);
+            put_record(&mut self.bytes, context.salt, record, facts, &common);
             let length = (self.bytes.len() - at) as u32;
-            let (topic, hidden) = (facts.id, facts.hidden);
-            self.places.push(Place { topic, hidden, at: at as u32, length, time: context.time.0 });
+            let (topic, size) = indexed(record, facts);
+            if let Some(topic) = topic {
+                let offset = record.offset().0;
+                self.entries.push((topic, Entry { offset, time: context.time.0, position: at as u32, length, size }));
+            }
+            match (record, self.changes.last_mut()) {
+                (Record::Message(message), Some(Change::Messages(new))) if new.topic == facts.id => {
+                    new.add(message.offset.0, message.time.0, size.into());
+                }
+                (Record::Message(message), _) => {
+                    let new = NewMessages::new(facts.id, message.offset.0, message.time.0, size.into());
+                    self.changes.push(Change::Messages(new));
+                }
+                _ => self.changes.push(Change::Record(facts.id, from + i)),
+            }
         }
         let head = BatchHead {
             length: (self.bytes.len() - start - BATCH_HEAD) as u32,
@@ -130,6 +153,23 @@ impl Group {
             durable_through: context.durable_through.0,
         };
         head.put(&mut self.bytes[start..start + BATCH_HEAD], context.salt);
+    }
+}
+
+/// Under which topic the index holds a record, if it does, and with which size.
+fn indexed(record: &Record, topic: TopicFacts<'_>) -> (Option<u64>, u32) {
+    match record {
+        Record::Message(message) => (Some(topic.id), message.size() as u32),
+        Record::Closed { .. } => (Some(topic.id), 0),
+        // Readers were told when it was hidden.
+        Record::Deleted { .. } if topic.hidden => (None, 0),
+        Record::Deleted { .. } | Record::Hidden { .. } => (Some(DELETIONS), 0),
+        Record::Created { .. }
+        | Record::Producer { .. }
+        | Record::StreamSeq { .. }
+        | Record::MessageId { .. }
+        | Record::Group { .. }
+        | Record::GroupStep { .. } => (None, 0),
     }
 }
 

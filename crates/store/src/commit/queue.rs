@@ -23,7 +23,8 @@ pub(crate) struct Job {
 /// What the commit thread is asked for between transactions.
 #[derive(Debug)]
 pub(crate) enum Work {
-    Commit(Vec<Job>),
+    /// Transactions have been handed out.
+    Commit,
     /// The state as of the last commit, for a checkpoint.
     Capture(std::sync::mpsc::SyncSender<Captured>),
     Stop,
@@ -120,8 +121,9 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Waits for work: transactions of at most about so many bytes, at least one.
-    pub(crate) fn take(&self, group_bytes_max: usize, patience: Patience) -> Work {
+    /// Waits for work: transactions of at most about so many bytes, at least one. They are put into `jobs`, which is
+    /// empty; its memory is used for those that come next, so that it is not taken anew for every group.
+    pub(crate) fn take(&self, jobs: &mut VecDeque<Job>, group_bytes_max: usize, patience: Patience) -> Work {
         let mut state = self.state.lock();
         let mut patient = patience.jobs > 1;
         loop {
@@ -146,10 +148,10 @@ impl Queue {
         }
         if state.bytes <= group_bytes_max {
             state.bytes = 0;
-            return Work::Commit(std::mem::take(&mut state.jobs).into());
+            std::mem::swap(&mut state.jobs, jobs);
+            return Work::Commit;
         }
         let mut bytes = 0;
-        let mut jobs = Vec::new();
         while let Some(job) = state.jobs.front() {
             if bytes + job.bytes > group_bytes_max && !jobs.is_empty() {
                 break;
@@ -158,7 +160,7 @@ impl Queue {
             jobs.extend(state.jobs.pop_front());
         }
         state.bytes -= bytes;
-        Work::Commit(jobs)
+        Work::Commit
     }
 
     /// Refuses whatever still waits, when nobody will write it.

@@ -1,5 +1,6 @@
 //! The one thread that writes. Everything that is acknowledged has gone through [`CommitThread::commit`].
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,22 +8,22 @@ use std::time::{Duration, Instant};
 
 use quintet_core::cursor::Offset;
 use quintet_core::engine::ledger::Ledger;
-use quintet_core::engine::transaction::Record;
 use quintet_core::error::{Error, Kind};
-use quintet_core::name::TopicName;
 
 use crate::checkpoint::content::Captured;
 use crate::commit::answers::{Answering, Answers};
 use crate::commit::appender::{Appender, Written};
-use crate::commit::group::{BatchContext, Group, Lives};
+use crate::commit::group::{BatchContext, Change, Group, Lives};
 use crate::commit::queue::{Job, Patience, Work};
-use crate::index::{DELETIONS, Entry};
+use crate::index::Entry;
 use crate::shared::Shared;
 
 /// Bytes of one group; what waits beyond goes into the next one.
 const GROUP_BYTES_MAX: usize = 4 << 20;
 /// Memory that a group of a single large transaction leaves behind is given back beyond this.
 const GROUP_BYTES_KEPT: usize = 8 << 20;
+/// Nor is memory kept for more transactions than this.
+const JOBS_KEPT: usize = 4_096;
 
 /// What the thread owns.
 #[derive(Debug)]
@@ -58,11 +59,13 @@ impl CommitThread {
     pub(crate) fn run(mut self, answering: &Answering) {
         let _refusal = Refusal(Arc::clone(&self.shared));
         let mut patience = Patience::default();
+        let mut jobs = VecDeque::new();
         loop {
-            match self.shared.queue.take(GROUP_BYTES_MAX, patience) {
-                Work::Commit(jobs) => {
+            match self.shared.queue.take(&mut jobs, GROUP_BYTES_MAX, patience) {
+                Work::Commit => {
                     let (n_jobs, begun) = (jobs.len(), Instant::now());
-                    answering.give(self.commit(jobs));
+                    answering.give(self.commit(&mut jobs));
+                    jobs.shrink_to(JOBS_KEPT);
                     patience = patience_after(n_jobs, begun.elapsed());
                 }
                 Work::Capture(to) => {
@@ -78,9 +81,9 @@ impl CommitThread {
     }
 
     /// Stages, writes and shows one group, and tells what to answer.
-    fn commit(&mut self, jobs: Vec<Job>) -> Answers {
-        let mut answers = Answers::default();
-        for job in jobs {
+    fn commit(&mut self, jobs: &mut VecDeque<Job>) -> Answers {
+        let mut answers = Answers::with_room_for(jobs.len());
+        for job in jobs.drain(..) {
             let lives = Lives::before(&job.transaction, &self.ledger);
             let from = self.group.records.len();
             let answer = self.ledger.stage_behind(job.transaction, job.now, &mut self.group.records);
@@ -126,39 +129,30 @@ impl CommitThread {
             for (first, at) in &group.batches {
                 index.add_batch(*first, base + at);
             }
-            index.extend(group.records.iter().zip(&group.places).filter_map(|(record, place)| {
-                let (topic, size) = match record {
-                    Record::Message(message) => (place.topic, message.size() as u32),
-                    Record::Closed { .. } => (place.topic, 0),
-                    // Readers were told when it was hidden.
-                    Record::Deleted { .. } if place.hidden => return None,
-                    Record::Deleted { .. } | Record::Hidden { .. } => (DELETIONS, 0),
-                    Record::Created { .. }
-                    | Record::Producer { .. }
-                    | Record::StreamSeq { .. }
-                    | Record::MessageId { .. }
-                    | Record::Group { .. }
-                    | Record::GroupStep { .. } => return None,
-                };
-                let (offset, position) = (record.offset().0, base + place.at);
-                Some((topic, Entry { offset, time: place.time, position, length: place.length, size }))
-            }));
+            index.extend(
+                group
+                    .entries
+                    .iter()
+                    .map(|(topic, entry)| (*topic, Entry { position: base + entry.position, ..*entry })),
+            );
         }
-        let applied = group.records.iter().zip(&group.places).map(|(record, place)| (place.topic, record));
-        self.shared.topics.lock().apply_all(applied);
+        {
+            let mut topics = self.shared.topics.lock();
+            for change in &group.changes {
+                match change {
+                    Change::Messages(new) => topics.add_messages(new),
+                    Change::Record(topic, at) => topics.apply(*topic, &group.records[*at]),
+                }
+            }
+        }
         self.note_groups();
         self.shared.tell(|observer| observer.committed(&group.records, self.committed));
     }
 
     /// Retention has to know what groups have settled.
     fn note_groups(&self) {
-        let mut noted: Option<&TopicName> = None;
-        for record in &self.group.records {
-            let name = record.topic();
-            if name.is_reserved() && noted != Some(name) {
-                self.shared.settled.note(name, self.ledger.group(name).map(|(_, group)| group));
-                noted = Some(name);
-            }
+        for name in &self.group.reserved {
+            self.shared.settled.note(name, self.ledger.group(name).map(|(_, group)| group));
         }
     }
 

@@ -78,14 +78,30 @@ pub(crate) struct TopicFacts<'a> {
     pub(crate) hidden: bool,
 }
 
+/// What the records of a topic that are written at the same time have in common.
+pub(crate) type TopicAndTime = ShortBytes<20>;
+
+/// The bytes of a topic's id and the time.
+pub(crate) fn topic_and_time(topic: u64, time: Timestamp) -> TopicAndTime {
+    let mut bytes = TopicAndTime::new(0);
+    bytes.put_varint(topic);
+    bytes.put_varint(time.0);
+    bytes
+}
+
 /// Appends a record, checksum included.
-pub(crate) fn put_record(out: &mut Vec<u8>, salt: u32, record: &Record, topic: TopicFacts<'_>, time: Timestamp) {
+pub(crate) fn put_record(
+    out: &mut Vec<u8>,
+    salt: u32,
+    record: &Record,
+    topic: TopicFacts<'_>,
+    topic_and_time: &TopicAndTime,
+) {
     let start = out.len();
     let mut head = ShortBytes::<{ RECORD_HEAD + 31 }>::new(RECORD_HEAD);
     head.push(kind_of(record).number());
     head.put_varint(record.offset().0);
-    head.put_varint(topic.id);
-    head.put_varint(time.0);
+    head.put(topic_and_time);
     out.extend_from_slice(head.as_slice());
     match record {
         Record::Created { topic, config, deleted_at, .. } => {
@@ -345,7 +361,7 @@ mod tests {
         let default_type = &text().content_type;
         let facts = TopicFacts { id: 7, default_type: Some(default_type), hidden: false };
         let mut bytes = Vec::new();
-        put_record(&mut bytes, 5, record, facts, Timestamp(time));
+        put_record(&mut bytes, 5, record, facts, &topic_and_time(7, Timestamp(time)));
         let raw = RawRecord::parse(&bytes, 5).unwrap();
         assert_eq!((raw.topic, raw.time, raw.offset), (7, time, record.offset().0));
         assert_eq!(raw.bytes(), bytes);

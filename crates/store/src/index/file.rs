@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::codec::Reader;
 use crate::disk::File;
+use crate::index::pack::get_entries;
 use crate::index::write::CHUNK_BYTES;
 use crate::index::{Chunk, Entry};
 
@@ -164,23 +165,6 @@ fn get_chunk(bytes: &[u8]) -> Option<Chunk> {
     })
 }
 
-fn get_entries(bytes: &[u8], count: u32) -> Option<Vec<Entry>> {
-    let mut reader = Reader::new(bytes);
-    let mut entries = Vec::with_capacity(count.min(1024) as usize);
-    let mut entry = Entry::default();
-    for _ in 0..count {
-        entry.offset = entry.offset.checked_add(reader.varint()?)?;
-        entry.position = entry.position.checked_add(u32::try_from(reader.varint()?).ok()?)?;
-        entry.length = u32::try_from(reader.varint()?).ok()?;
-        entry.size = u32::try_from(reader.varint()?).ok()?;
-        let zigzag = reader.varint()?;
-        let time = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
-        entry.time = entry.time.wrapping_add(time as u64);
-        entries.push(entry);
-    }
-    Some(entries)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +196,7 @@ mod tests {
         for topic in 0..510 {
             for after in [0, 9, 10, 11, 500, 20_000, 39_999, 50_000] {
                 for count_max in [1, 100, 100_000] {
-                    let expected = memory.after(topic, after, count_max);
+                    let expected = memory.after(topic, after, count_max).unwrap();
                     assert_eq!(file.after(topic, after, count_max).unwrap(), expected, "{topic} after {after}");
                 }
             }

@@ -5,6 +5,7 @@
 
 pub(crate) mod file;
 pub(crate) mod memory;
+pub(crate) mod pack;
 pub(crate) mod write;
 
 use std::hash::{BuildHasherDefault, Hasher};

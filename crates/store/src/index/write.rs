@@ -1,12 +1,9 @@
 //! Makes an index file's bytes from the index in memory.
 
-use crate::codec::ShortBytes;
+use crate::index::Chunk;
 use crate::index::file::{FOOTER, FOOTER_MAGIC, HEAD_MAGIC, PAGE_CHUNKS};
 use crate::index::memory::MemoryIndex;
-use crate::index::{Chunk, Entry};
-
-/// Entries of one chunk at most; it is read and decoded as a whole.
-const CHUNK_ENTRIES: usize = 256;
+use crate::index::pack::{chunk_of, put_entries};
 
 /// The bytes of the file.
 pub(crate) fn index_bytes(index: &MemoryIndex, salt: u32) -> Vec<u8> {
@@ -54,41 +51,24 @@ fn put_chunks(out: &mut Vec<u8>, index: &MemoryIndex, salt: u32) -> Vec<Chunk> {
     let mut topics: Vec<u64> = index.topics().collect();
     topics.sort_unstable();
     let mut chunks = Vec::new();
+    let mut end_chunk = |out: &[u8], at: usize, chunk: Chunk| {
+        let (length, checksum) = ((out.len() - at) as u32, crc32c::crc32c_append(salt, &out[at..]));
+        chunks.push(Chunk { at: at as u32, length, checksum, ..chunk });
+    };
     for topic in topics {
-        for entries in index.entries(topic).chunks(CHUNK_ENTRIES) {
-            let (Some(first), Some(last)) = (entries.first(), entries.last()) else { continue };
+        let (packed, open) = index.parts(topic);
+        for (chunk, bytes) in packed {
             let at = out.len();
-            put_entries(out, entries);
-            chunks.push(Chunk {
-                topic,
-                last: last.offset,
-                first: first.offset,
-                at: at as u32,
-                length: (out.len() - at) as u32,
-                count: entries.len() as u32,
-                checksum: crc32c::crc32c_append(salt, &out[at..]),
-                bytes: entries.iter().map(|entry| u64::from(entry.length)).sum(),
-                newest: entries.iter().map(|entry| entry.time).max().unwrap_or_default(),
-            });
+            out.extend_from_slice(bytes);
+            end_chunk(out, at, *chunk);
+        }
+        if let Some(chunk) = chunk_of(topic, open) {
+            let at = out.len();
+            put_entries(out, open);
+            end_chunk(out, at, chunk);
         }
     }
     chunks
-}
-
-/// Differences to the entry before; times may go back, so theirs has a sign.
-fn put_entries(out: &mut Vec<u8>, entries: &[Entry]) {
-    let mut before = Entry::default();
-    for entry in entries {
-        let mut bytes = ShortBytes::<35>::new(0);
-        bytes.put_varint(entry.offset - before.offset);
-        bytes.put_varint(u64::from(entry.position - before.position));
-        bytes.put_varint(u64::from(entry.length));
-        bytes.put_varint(u64::from(entry.size));
-        let time = entry.time.wrapping_sub(before.time) as i64;
-        bytes.put_varint(((time << 1) ^ (time >> 63)) as u64);
-        out.extend_from_slice(bytes.as_slice());
-        before = *entry;
-    }
 }
 
 /// Bytes of a chunk in the directory.

@@ -15,7 +15,6 @@ use crate::disk::real::RealDisk;
 use crate::disk::{Disk, read_all};
 use crate::format::header::{SegmentHead, SegmentKey};
 use crate::format::walk::{SurveyInput, survey};
-use crate::index::Entry;
 use crate::inspect::check::{check_on, lock};
 use crate::inspect::report::Report;
 use crate::recovery::layout::open_error;
@@ -138,17 +137,13 @@ impl Repair<'_> {
         let salt = self.opened.head.salt;
         for key in names.iter().filter_map(|name| SegmentKey::from_file(name, "log")) {
             let Ok(file) = self.disk.open(&key.file()) else { continue };
-            let (index, _) = index_of(&read_all(&*file)?, salt, key, u64::MAX - 1);
+            let (index, _) = index_of(&read_all(&*file)?, salt, key, u64::MAX - 1)?;
             for topic in index.topics() {
                 let Some(kept) = state.kept.get_mut(&topic) else { continue };
-                let live = |entry: &&Entry| entry.is_message() && entry.offset > kept.trimmed_through;
-                let (n, bytes) = index
-                    .entries(topic)
-                    .iter()
-                    .filter(live)
-                    .fold((0, 0), |(n, bytes), entry| (n + 1, bytes + u64::from(entry.size)));
-                kept.messages += n;
-                kept.bytes += bytes;
+                for entry in index.between(topic, kept.trimmed_through, u64::MAX)?.iter().filter(|e| e.is_message()) {
+                    kept.messages += 1;
+                    kept.bytes += u64::from(entry.size);
+                }
             }
         }
         for _ in 0..CHECKPOINTS_KEPT {

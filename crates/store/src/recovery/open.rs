@@ -189,7 +189,7 @@ impl Opening<'_> {
             tracing::error!(segment = file.key.file(), records = n_lost, "records belong to topics that are lost");
         }
         for (topic, entry) in &survey.suspects {
-            index.insert(*topic, *entry);
+            index.insert(*topic, *entry)?;
             self.opened.replay.suspect(*topic, entry.offset);
         }
         for damaged in &survey.damaged {

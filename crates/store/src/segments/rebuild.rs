@@ -1,5 +1,7 @@
 //! Makes a segment's index from the segment itself.
 
+use std::io;
+
 use crate::format::batch::BatchHead;
 use crate::format::header::SegmentKey;
 use crate::format::record::{RawRecord, RecordKind};
@@ -37,14 +39,21 @@ pub(crate) fn add_batch(index: &mut MemoryIndex, head: &BatchHead, records: &[(u
 }
 
 /// The index of a sealed segment's bytes, and what of them is broken.
-pub(crate) fn index_of(bytes: &[u8], salt: u32, key: SegmentKey, end: u64) -> (MemoryIndex, Vec<DamagedOffsets>) {
+pub(crate) fn index_of(
+    bytes: &[u8],
+    salt: u32,
+    key: SegmentKey,
+    end: u64,
+) -> io::Result<(MemoryIndex, Vec<DamagedOffsets>)> {
     let mut index = MemoryIndex::default();
     let limit = end.saturating_add(1);
     let last = key.base.saturating_sub(1);
     // A sealed segment had been on disk whole up to its end.
     let input = SurveyInput { bytes, salt, last, limit, durable_through: end };
     let survey = survey(input, |head, records| add_batch(&mut index, head, records));
-    survey.suspects.iter().for_each(|(topic, entry)| index.insert(*topic, *entry));
+    for (topic, entry) in &survey.suspects {
+        index.insert(*topic, *entry)?;
+    }
     let damaged = survey.damaged.iter().map(|damaged| DamagedOffsets::found(key, damaged, limit));
-    (index, damaged.collect())
+    Ok((index, damaged.collect()))
 }

@@ -93,7 +93,7 @@ impl SegmentSet {
         count_max: usize,
     ) -> io::Result<Vec<Entry>> {
         self.with_index(segment, |index| match index {
-            Index::Memory(index) => Ok(index.after(topic, after, count_max)),
+            Index::Memory(index) => index.after(topic, after, count_max),
             Index::File(index) => index.after(topic, after, count_max),
         })
     }
@@ -126,7 +126,7 @@ impl SegmentSet {
         tracing::info!(segment = segment.key.file(), "the index is missing or damaged and is made again");
         let mut bytes = read_all(&*handle.data)?;
         bytes.truncate(usize::try_from(segment.length()).unwrap_or(usize::MAX));
-        let (index, damaged) = index_of(&bytes, self.salt, segment.key, segment.end());
+        let (index, damaged) = index_of(&bytes, self.salt, segment.key, segment.end())?;
         self.note_damage(damaged);
         *segment.memory.write() = Some(index);
         drop(guard);
@@ -183,10 +183,8 @@ impl SegmentSet {
             match index {
                 Index::Memory(index) => {
                     for topic in index.topics() {
-                        let entries = index.entries(topic);
-                        let from = entries.partition_point(|entry| entry.offset <= after);
-                        if entries.get(from).is_some_and(inside) && wants(topic) {
-                            found.extend(entries[from..].iter().take_while(|e| inside(e)).map(|entry| (topic, *entry)));
+                        if index.may_have(topic, after, to) && wants(topic) {
+                            found.extend(index.between(topic, after, to)?.into_iter().map(|entry| (topic, entry)));
                         }
                     }
                 }
@@ -209,11 +207,7 @@ impl SegmentSet {
     /// How many messages of a topic lie behind an offset in a segment.
     pub(crate) fn n_messages_after(&self, segment: &Segment, topic: u64, after: u64) -> io::Result<u64> {
         self.with_index(segment, |index| match index {
-            Index::Memory(index) => {
-                let entries = index.entries(topic);
-                let from = entries.partition_point(|entry| entry.offset <= after);
-                Ok(entries[from..].iter().filter(|entry| entry.is_message()).count() as u64)
-            }
+            Index::Memory(index) => index.n_messages_after(topic, after),
             Index::File(index) => index.n_messages_after(topic, after),
         })
     }

@@ -37,49 +37,78 @@ impl Ledger {
         if append.messages.is_empty() && !append.close {
             return Err(Error::new(Kind::BadRequest, "there is nothing to append; send at least one message"));
         }
-        let created = !self.topics.contains_key(&append.topic);
+        let mut found = self.topics.get_key_value(&append.topic);
+        let created = found.is_none();
         if created {
             let Some(config) = &append.create else { return Err(topic_not_found(&append.topic)) };
             self.create_topic(&append.topic, Arc::new(config.clone()), now, records)?;
+            found = self.topics.get_key_value(&append.topic);
         }
+        let Some((name, topic)) = found else { return Err(topic_not_found(&append.topic)) };
+        // The ledger's own name is shared by all records of the topic.
+        let (name, tail) = (name.clone(), topic.tail());
         let message_id: Option<Arc<str>> = append.message_id.take().map(Into::into);
-        match self.check_append(&append, message_id.as_ref(), now)? {
+        match self.check_append(&append, topic, message_id.as_ref(), now)? {
             Verdict::New => {}
             Verdict::Duplicate(duplicate) => return Ok(Outcome::Appended(duplicate)),
             Verdict::Repeat(duplicate, step) => {
                 if let Some(step) = step {
                     let offset = self.next_offset();
-                    self.record(Record::Producer { topic: append.topic, offset, time: now, step }, records);
+                    self.record(Record::Producer { topic: name, offset, time: now, step }, records);
                 }
                 return Ok(Outcome::Appended(duplicate));
             }
         }
-        self.append_messages(&append.topic, append.messages, now, records);
-        let topic = &append.topic;
+        let has_more = append.stream_seq.is_some() || append.producer.is_some() || message_id.is_some() || append.close;
+        let messages = std::mem::take(&mut append.messages);
+        if !has_more {
+            let tail = self.append_to(name, messages, now, records).unwrap_or(tail);
+            let appended = Appended { tail, duplicate: false, created, closed: false, producer: None };
+            return Ok(Outcome::Appended(appended));
+        }
+        let tail = self.append_to(name.clone(), messages, now, records).unwrap_or(tail);
+        let producer = append.producer.as_ref().map(|step| (step.epoch, step.seq));
+        let closed = append.close;
+        self.append_state(&name, append, message_id, tail, now, records);
+        Ok(Outcome::Appended(Appended { tail, duplicate: false, created, closed, producer }))
+    }
+
+    /// Notes what an append says besides its messages.
+    fn append_state(
+        &mut self,
+        name: &TopicName,
+        append: Append,
+        message_id: Option<Arc<str>>,
+        message: Offset,
+        now: Timestamp,
+        records: &mut Vec<Record>,
+    ) {
+        let topic = || name.clone();
         if let Some(value) = append.stream_seq {
             let offset = self.next_offset();
-            self.record(Record::StreamSeq { topic: topic.clone(), offset, value }, records);
+            self.record(Record::StreamSeq { topic: topic(), offset, value }, records);
         }
         if let Some(step) = append.producer.clone() {
             let offset = self.next_offset();
-            self.record(Record::Producer { topic: topic.clone(), offset, time: now, step }, records);
+            self.record(Record::Producer { topic: topic(), offset, time: now, step }, records);
         }
         if let Some(id) = message_id {
-            let message = self.topics.get(topic).map_or(Offset::ZERO, TopicLedger::tail);
             let offset = self.next_offset();
-            self.record(Record::MessageId { topic: topic.clone(), offset, time: now, id, message }, records);
+            self.record(Record::MessageId { topic: topic(), offset, time: now, id, message }, records);
         }
-        let producer = append.producer.as_ref().map(|step| (step.epoch, step.seq));
         if append.close {
-            self.close_topic(topic, append.producer, records);
+            self.close_topic(name, append.producer, records);
         }
-        let tail = self.topics.get(topic).map_or(Offset::ZERO, TopicLedger::tail);
-        Ok(Outcome::Appended(Appended { tail, duplicate: false, created, closed: append.close, producer }))
     }
 
     /// Refuses what may not be appended; answers what had been appended before.
-    fn check_append(&self, append: &Append, message_id: Option<&Arc<str>>, now: Timestamp) -> Result<Verdict> {
-        let Some(topic) = self.topics.get(&append.topic) else { return Err(topic_not_found(&append.topic)) };
+    fn check_append(
+        &self,
+        append: &Append,
+        topic: &TopicLedger,
+        message_id: Option<&Arc<str>>,
+        now: Timestamp,
+    ) -> Result<Verdict> {
         if topic.hidden {
             return Err(topic_gone(&append.topic));
         }
@@ -178,7 +207,7 @@ impl Ledger {
         if step.seq == known.seq + 1 { Ok(Step::New) } else { Err(producer_gap(known.seq + 1, step.seq)) }
     }
 
-    /// Appends a topic's messages. One look-up and one way back serve them all, since this is what a log does most.
+    /// Appends a topic's messages.
     pub(super) fn append_messages(
         &mut self,
         name: &TopicName,
@@ -187,10 +216,21 @@ impl Ledger {
         records: &mut Vec<Record>,
     ) {
         // The ledger's own name is shared by all messages of the topic.
-        let Some((name, _)) = self.topics.get_key_value(name).filter(|_| !messages.is_empty()) else { return };
-        let name = name.clone();
-        let Some(topic) = self.topics.get_mut(&name) else { return };
-        self.journal.push(Undo::Last(name.clone(), topic.last));
+        let Some((name, _)) = self.topics.get_key_value(name) else { return };
+        self.append_to(name.clone(), messages, now, records);
+    }
+
+    /// The same under the ledger's own name; the last one's offset. One look-up and one way back serve them all, since
+    /// this is what a log does most.
+    fn append_to(
+        &mut self,
+        name: TopicName,
+        messages: Vec<NewMessage>,
+        now: Timestamp,
+        records: &mut Vec<Record>,
+    ) -> Option<Offset> {
+        let topic = self.topics.get_mut(&name).filter(|_| !messages.is_empty())?;
+        let before = topic.last;
         records.reserve(messages.len());
         for message in messages {
             self.last = self.last.next();
@@ -206,6 +246,8 @@ impl Ledger {
             topic.last = message.offset;
             records.push(Record::Message(Arc::new(message)));
         }
+        self.journal.push(Undo::Last(name, before));
+        Some(topic.last)
     }
 }
 
