@@ -15,7 +15,7 @@ async fn every_example_runs() {
     let mut scripts: Vec<_> = entries.map(|entry| entry.unwrap().path().join("run.sh")).collect();
     scripts.retain(|script| script.is_file());
     scripts.sort();
-    assert!(scripts.len() >= 6, "one for each pattern, and one for all at once: {scripts:?}");
+    assert!(scripts.len() >= 7, "one for each pattern, for groups, and for all at once: {scripts:?}");
     for script in scripts {
         // Every example has a hub of its own, and is free to start another one.
         let hub = Hub::start().await;

@@ -158,7 +158,10 @@ impl Stream {
 
     /// Waits until the text holds this, and gives all that came so far.
     pub(crate) async fn until(&mut self, wanted: &str) -> &str {
-        while !self.seen.contains(wanted) {
+        // What was looked at is not looked at again, or a long answer takes its square.
+        let mut unseen = 0;
+        while !self.seen[unseen..].contains(wanted) {
+            unseen = self.seen.floor_char_boundary(self.seen.len().saturating_sub(wanted.len()));
             let chunk = tokio::time::timeout(DEADLINE, self.response.chunk()).await;
             match chunk.unwrap_or_else(|_| panic!("no {wanted:?} in {:?}", self.seen)).unwrap() {
                 Some(chunk) => self.seen.push_str(std::str::from_utf8(&chunk).unwrap()),
