@@ -26,7 +26,7 @@ impl Handler {
     pub(crate) fn of(path: &str) -> Option<Self> {
         let found = |prefix: &str, handler| {
             let rest = path.strip_prefix(prefix)?;
-            let has_name = rest.bytes().next().is_some_and(|first| !matches!(first, b'/' | b'?'));
+            let has_name = rest.bytes().next().is_some_and(|first| !matches!(first, b'/' | b'?' | b'#'));
             has_name.then_some(handler)
         };
         found(Dialect::Topics.prefix(), Self::Topic(Dialect::Topics))
@@ -87,7 +87,17 @@ mod tests {
         assert_eq!(Handler::of("/topics/a/b"), Some(Handler::Topic(Dialect::Topics)));
         assert_eq!(Handler::of("/v1/stream/a?live=sse"), Some(Handler::Topic(Dialect::Stream)));
         assert_eq!(Handler::of("/services/a"), Some(Handler::Service));
-        for path in ["/", "/topics", "/topics/", "/topics/?x", "/services//a", "/groups/a", "*", "http://x/topics/a"] {
+        for path in [
+            "/",
+            "/topics",
+            "/topics/",
+            "/topics/?x",
+            "/topics/#x",
+            "/services//a",
+            "/groups/a",
+            "*",
+            "http://x/topics/a",
+        ] {
             assert_eq!(Handler::of(path), None, "{path}");
         }
     }

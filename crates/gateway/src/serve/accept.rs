@@ -103,8 +103,6 @@ impl Guest {
 
 /// The first bytes of an HTTP/2 connection (RFC 9113 section 3.4), as many as tell it from any HTTP/1.1 method.
 const PREFACE_START: &[u8] = b"PRI ";
-/// For how long a short request may be cut off and still go the short way.
-const REST_TIME: Duration = Duration::from_millis(500);
 /// Connections that are being turned away with an answer; beyond that they are just closed.
 const REFUSALS_MAX: usize = 64;
 
@@ -115,8 +113,7 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown, co
     let places = Arc::new(Semaphore::new(config.connections));
     let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let refusal = refusal(config.connections);
-    let times = (config.idle.max(config.head_time), config.head_time.min(REST_TIME));
-    let lean = |gateway| Lean::new(router.clone(), gateway, shutdown.clone(), times, config.headers);
+    let lean = |gateway| Lean::new(router.clone(), gateway, shutdown.clone(), &config);
     let lean = match &config.shortcut {
         Shortcut::Off => None,
         Shortcut::Connection => Some(lean(None)),
@@ -235,6 +232,8 @@ impl Server {
         let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
+            // What was read before may be a whole request, which is seen first.
+            biased;
             ended = connection.as_mut() => ended,
             () = self.shutdown.begun() => {
                 if !asked.load(Ordering::Relaxed) {

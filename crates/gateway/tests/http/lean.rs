@@ -149,6 +149,20 @@ async fn idle_connections_end_in_time_and_when_the_doors_close() {
 }
 
 #[tokio::test]
+async fn a_request_that_is_partly_there_is_answered_though_the_doors_close() {
+    let door = Door::open().await;
+    let mut raw = Raw::connect(&door).await;
+    raw.send(&get("/topics/none")).await.until("\r\n\r\n").await;
+    let request = post("late", "all of it");
+    raw.send(&request[..request.len() - 4]).await;
+    // Until the hub has it, which nothing shows.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    door.gateway.shutdown().begin();
+    raw.send(&request[request.len() - 4..]).await.until("HTTP/1.1 204 No Content\r\n").await;
+    assert!(raw.end().await.contains("connection: close"));
+}
+
+#[tokio::test]
 async fn a_client_that_sent_ahead_and_left_is_noticed_by_its_stream() {
     let mut setup = Setup::default();
     setup.gateway.heartbeat = Duration::from_millis(20);

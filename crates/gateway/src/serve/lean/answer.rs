@@ -44,7 +44,8 @@ impl Answer {
         let (mut parts, body) = response.into_parts();
         let status = parts.status;
         let closes = closes || says_close(&parts.headers);
-        let bodiless = is_head || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let without = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let bodiless = is_head || without;
         let framing = body.size_hint().exact().map_or(Framing::Chunks, Framing::Length);
         let mut head = Vec::with_capacity(HEAD_BYTES);
         push(&mut head, &[b"HTTP/1.1 ", status.as_str().as_bytes(), b" "]);
@@ -52,13 +53,13 @@ impl Answer {
         for (name, value) in &parts.headers {
             // These say how the answer is framed, which is decided here.
             let is_framing = name == CONNECTION || name == TRANSFER_ENCODING || name == CONTENT_LENGTH;
-            if !is_framing || name == CONTENT_LENGTH && is_head {
+            if !is_framing || name == CONTENT_LENGTH && is_head && !without {
                 push(&mut head, &[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
             }
         }
         match framing {
             // What a GET would be answered (RFC 9110 section 8.6); a handler that made no body does not know.
-            Framing::Length(n) if is_head && n > 0 && !parts.headers.contains_key(CONTENT_LENGTH) => {
+            Framing::Length(n) if is_head && !without && n > 0 && !parts.headers.contains_key(CONTENT_LENGTH) => {
                 write!(head, "content-length: {n}\r\n").expect("a vector takes all");
             }
             _ if bodiless => {}

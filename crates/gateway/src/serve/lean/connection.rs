@@ -17,19 +17,25 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::http::straight::Call;
 use crate::http::topics::Answer as AnswerToBe;
-use crate::serve::Guest;
 use crate::serve::lean::answer::{Answer, Framing};
 use crate::serve::lean::head::{self, REQUEST_BYTES_MAX, Seen};
 use crate::serve::lean::line::{Line, Tap};
 use crate::serve::lean::write::write_all;
 use crate::serve::rewound::Rewound;
+use crate::serve::{Guest, ServeConfig};
 use crate::state::{Gateway, Shutdown};
+
+/// For how long a request may be cut off and still be answered here.
+const REST_TIME: Duration = Duration::from_millis(500);
+
+/// How long a client may take to read its last answer and close.
+const LINGER_TIME: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// What is read comes here first, so that no connection holds memory for what may come.
@@ -45,6 +51,8 @@ pub(crate) struct Lean {
     /// For how long the rest of a request is waited for that is not there at once.
     rest: Duration,
     headers_max: usize,
+    /// Of a request's head and body together.
+    request_bytes_max: usize,
 }
 
 /// How a request gets to its handler.
@@ -58,8 +66,8 @@ enum Way {
 enum Next {
     /// A request, which is being answered.
     Request(Answering),
-    /// A part of one, and the rest is not there yet.
-    Part,
+    /// A part of one, which is to be looked at again when so many bytes are there.
+    Part { needed: usize },
     /// Something else, which is still to be taken.
     Other,
     /// The client is gone.
@@ -89,23 +97,23 @@ enum Watch {
 
 impl Lean {
     /// Straight to the gateway's handlers if there is one, and else through the router.
-    pub(crate) fn new(
-        router: Router,
-        gateway: Option<Gateway>,
-        shutdown: Shutdown,
-        (idle, rest): (Duration, Duration),
-        headers_max: usize,
-    ) -> Self {
-        let way = gateway.map_or_else(|| Way::Router(TowerToHyperService::new(router)), Way::Straight);
-        Self { way, shutdown, idle, rest, headers_max }
+    pub(crate) fn new(router: Router, gateway: Option<Gateway>, shutdown: Shutdown, config: &ServeConfig) -> Self {
+        Self {
+            way: gateway.map_or_else(|| Way::Router(TowerToHyperService::new(router)), Way::Straight),
+            shutdown,
+            idle: config.idle.max(config.head_time),
+            rest: config.head_time.min(REST_TIME),
+            headers_max: config.headers,
+            request_bytes_max: REQUEST_BYTES_MAX.min(config.buffer_bytes.max(8192)),
+        }
     }
 
     /// Takes what there is if it is a request in whole.
     fn take(&self, unread: &mut Bytes, guest: &Guest) -> Next {
         let mut whole = match head::parse(unread, self.headers_max) {
-            Seen::Whole(whole) => whole,
-            Seen::Part if unread.len() < REQUEST_BYTES_MAX => return Next::Part,
-            Seen::Part | Seen::Other => return Next::Other,
+            Seen::Whole(whole) if whole.len <= self.request_bytes_max => whole,
+            Seen::Part { needed } if needed <= self.request_bytes_max => return Next::Part { needed },
+            Seen::Whole(_) | Seen::Part { .. } | Seen::Other => return Next::Other,
         };
         // What is left is in memory of its own, as the request's may be needed longer.
         *unread = if unread.len() == whole.len { Bytes::new() } else { Bytes::copy_from_slice(&unread[whole.len..]) };
@@ -132,7 +140,7 @@ pub(crate) async fn serve(lean: &Lean, mut stream: TcpStream, guest: &Guest) -> 
     loop {
         let answering = match next {
             Next::Request(answering) => answering,
-            Next::Part | Next::Other => return Ok(Some(Rewound::new(unread, stream))),
+            Next::Part { .. } | Next::Other => return Ok(Some(Rewound::new(unread, stream))),
             Next::End => return Ok(None),
         };
         let watch = if unread.is_empty() { Watch::Quiet } else { Watch::Ahead };
@@ -143,9 +151,11 @@ pub(crate) async fn serve(lean: &Lean, mut stream: TcpStream, guest: &Guest) -> 
             None => return Ok(None),
         };
         if closes {
-            socket2::SockRef::from(&stream).shutdown(std::net::Shutdown::Write)?;
+            Box::pin(close(&mut stream)).await?;
             return Ok(None);
         }
+        // A client that sends ahead gets its share of the thread, and no more.
+        tokio::task::coop::consume_budget().await;
         next = match idle(lean, &mut stream, &mut unread, guest).await? {
             Some(next) => next,
             None => return Ok(None),
@@ -153,14 +163,33 @@ pub(crate) async fn serve(lean: &Lean, mut stream: TcpStream, guest: &Guest) -> 
     }
 }
 
-/// Waits for the next request; none when the time is up or the doors close.
+/// Ends a connection. What the client has sent ahead is read first, as it would otherwise lose the answer with it.
+async fn close(stream: &mut TcpStream) -> io::Result<()> {
+    socket2::SockRef::from(&*stream).shutdown(std::net::Shutdown::Write)?;
+    let rest = async {
+        let mut sink = [0; 1024];
+        while stream.read(&mut sink).await? > 0 {}
+        Ok(())
+    };
+    timeout(LINGER_TIME, rest).await.unwrap_or(Ok(()))
+}
+
+/// Waits for the next request; none when it does not begin in time, or the doors close before.
 async fn idle(lean: &Lean, stream: &mut TcpStream, unread: &mut Bytes, guest: &Guest) -> io::Result<Option<Next>> {
-    let next = timeout(lean.idle, receive(lean, stream, unread, guest));
-    tokio::select! {
-        biased;
-        next = next => next.ok().transpose(),
-        () = lean.shutdown.begun() => Ok(None),
+    if unread.is_empty() {
+        let first = timeout(lean.idle, poll_fn(|cx| poll_read(stream, &[], cx)));
+        let first = tokio::select! {
+            biased;
+            first = first => first,
+            () = lean.shutdown.begun() => return Ok(None),
+        };
+        let Ok(first) = first else { return Ok(None) };
+        *unread = first?;
+        if unread.is_empty() {
+            return Ok(Some(Next::End));
+        }
     }
+    receive(lean, stream, unread, guest).await.map(Some)
 }
 
 /// What is left of what came earlier, or what comes. A request that is cut off is waited for, but not for long: slow
@@ -173,12 +202,11 @@ async fn receive(lean: &Lean, stream: &mut TcpStream, unread: &mut Bytes, guest:
         }
     }
     let next = lean.take(unread, guest);
-    if !matches!(next, Next::Part) {
-        return Ok(next);
-    }
+    let Next::Part { needed } = next else { return Ok(next) };
     // Boxed, as it is rare and its room would be held by all that are idle.
-    let rest = Box::pin(timeout(lean.rest, poll_fn(|cx| poll_rest(lean, stream, unread, guest, cx))));
-    rest.await.unwrap_or(Ok(Next::Other))
+    let mut needed = needed;
+    let rest = poll_fn(|cx| poll_rest(lean, stream, unread, guest, &mut needed, cx));
+    Box::pin(timeout(lean.rest, rest)).await.unwrap_or(Ok(Next::Other))
 }
 
 fn poll_rest(
@@ -186,6 +214,7 @@ fn poll_rest(
     stream: &mut TcpStream,
     unread: &mut Bytes,
     guest: &Guest,
+    needed: &mut usize,
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<Next>> {
     loop {
@@ -194,9 +223,12 @@ fn poll_rest(
         if unread.len() == seen {
             return Poll::Ready(Ok(Next::End));
         }
-        let next = lean.take(unread, guest);
-        if !matches!(next, Next::Part) {
-            return Poll::Ready(Ok(next));
+        if unread.len() < *needed {
+            continue;
+        }
+        match lean.take(unread, guest) {
+            Next::Part { needed: more } => *needed = more,
+            next => return Poll::Ready(Ok(next)),
         }
     }
 }
@@ -220,7 +252,12 @@ async fn wait(lean: &Lean, stream: &TcpStream, mut answering: Answering, mut wat
         };
         if let Poll::Ready(response) = response {
             let closes = answering.closes || lean.shutdown.has_begun();
-            return Poll::Ready(Some(Answer::new(response, answering.is_head, closes)));
+            let mut answer = Answer::new(response, answering.is_head, closes);
+            if matches!(answering.response, Coming::Routed(_)) {
+                // What an application has put around the router may have changed the body.
+                answer.tap = None;
+            }
+            return Poll::Ready(Some(answer));
         }
         poll_gone(stream, &mut watch, cx).map(|()| None)
     })
