@@ -35,23 +35,23 @@ impl Handler {
     }
 }
 
-/// An answer to be.
+/// An answer to be. All that waits holds one, so that what is rare is boxed.
 pub(crate) struct Call {
     gateway: Gateway,
-    allowed: Option<HeaderValue>,
+    allowed: Option<Box<HeaderValue>>,
     step: Step,
 }
 
 enum Step {
     Running(Answer),
-    Answered(Option<Response>),
+    Answered(Option<Box<Response>>),
 }
 
 impl Call {
     /// Begins to answer a request whose body is there in whole.
     pub(crate) fn new(gateway: &Gateway, handler: Handler, mut request: Request) -> Self {
         let (step, allowed) = match around::enter(gateway, &mut request) {
-            Entry::Answered(response, allowed) => (Step::Answered(Some(response)), allowed),
+            Entry::Answered(response, allowed) => (Step::Answered(Some(Box::new(response))), allowed),
             Entry::Admitted(allowed) => {
                 let answer = match handler {
                     Handler::Topic(dialect) => topics::call(gateway.clone(), dialect, request),
@@ -60,7 +60,7 @@ impl Call {
                 (Step::Running(answer), allowed)
             }
         };
-        Self { gateway: gateway.clone(), allowed, step }
+        Self { gateway: gateway.clone(), allowed: allowed.map(Box::new), step }
     }
 }
 
@@ -70,9 +70,9 @@ impl Future for Call {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Response> {
         let mut response = match &mut self.step {
             Step::Running(answer) => ready!(answer.as_mut().poll(cx)),
-            Step::Answered(response) => response.take().expect("a future is not polled after it was ready"),
+            Step::Answered(response) => *response.take().expect("a future is not polled after it was ready"),
         };
-        let allowed = self.allowed.take();
+        let allowed = self.allowed.take().map(|allowed| *allowed);
         around::leave(&self.gateway, response.headers_mut(), allowed);
         Poll::Ready(response)
     }

@@ -26,7 +26,7 @@ use crate::http::topics::Answer as AnswerToBe;
 use crate::serve::lean::answer::{Answer, Framing};
 use crate::serve::lean::head::{self, REQUEST_BYTES_MAX, Seen};
 use crate::serve::lean::line::{Line, Tap};
-use crate::serve::lean::write::write_all;
+use crate::serve::lean::write::{write_all, write_now};
 use crate::serve::rewound::Rewound;
 use crate::serve::{Guest, ServeConfig};
 use crate::state::{Gateway, Shutdown};
@@ -136,7 +136,7 @@ impl Lean {
 pub(crate) async fn serve(lean: &Lean, mut stream: TcpStream, guest: &Guest) -> io::Result<Option<Rewound>> {
     let mut unread = Bytes::new();
     // Whoever called has seen that something is there.
-    let mut next = receive(lean, &mut stream, &mut unread, guest).await?;
+    let mut next = Box::pin(receive(lean, &mut stream, &mut unread, guest)).await?;
     loop {
         let answering = match next {
             Next::Request(answering) => answering,
@@ -144,19 +144,22 @@ pub(crate) async fn serve(lean: &Lean, mut stream: TcpStream, guest: &Guest) -> 
             Next::End => return Ok(None),
         };
         let watch = if unread.is_empty() { Watch::Quiet } else { Watch::Ahead };
-        let Some(answer) = wait(lean, &stream, answering, watch).await else { return Ok(None) };
+        let Some(mut answer) = wait(lean, &stream, answering, watch).await else { return Ok(None) };
         let closes = answer.closes;
-        stream = match write(stream, answer, watch).await? {
-            Some(stream) => stream,
-            None => return Ok(None),
-        };
+        if !write_now(&stream, &mut answer)? {
+            stream = match Box::pin(write(stream, answer, watch)).await? {
+                Some(stream) => stream,
+                None => return Ok(None),
+            };
+        }
         if closes {
             Box::pin(close(&mut stream)).await?;
             return Ok(None);
         }
         // A client that sends ahead gets its share of the thread, and no more.
         tokio::task::coop::consume_budget().await;
-        next = match idle(lean, &mut stream, &mut unread, guest).await? {
+        // Boxed, so that those that wait for an answer do not hold its room.
+        next = match Box::pin(idle(lean, &mut stream, &mut unread, guest)).await? {
             Some(next) => next,
             None => return Ok(None),
         };
@@ -282,7 +285,7 @@ async fn write(stream: TcpStream, answer: Answer, watch: Watch) -> io::Result<Op
             return Ok(Some(stream));
         }
     }
-    Box::pin(write_parts(stream, head.into(), first, Writing { body, framing, watch, is_first: true }, tap)).await
+    write_parts(stream, head.into(), first, Writing { body, framing, watch, is_first: true }, tap).await
 }
 
 /// Writes a body as it comes.
