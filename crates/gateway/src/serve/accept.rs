@@ -32,7 +32,8 @@ pub struct ServeConfig {
     /// Connections open at once; one more is answered `503` and closed (with TLS, just closed). Default 200,000.
     pub connections: usize,
     /// A request's head has to be complete so long after its first byte, and a new connection has to bring one, and
-    /// its TLS handshake before, within the same time. Default 10 s.
+    /// its TLS handshake before, within the same time. Up to half a second longer, if it began as a short request.
+    /// Default 10 s.
     pub head_time: Duration,
     /// A connection may be idle for so long between two requests. Default 75 s.
     pub idle: Duration,
