@@ -3,7 +3,7 @@
 //! It is not a queue: it holds one delivery, or a few small ones. A stream that does not take them leaves the feed
 //! full, and its cursor lags in the log.
 //!
-//! Where the connection is not hyper's ([`crate::serve`]'s lean reads), the shard writes straight to its line instead,
+//! Where the connection is not hyper's ([`crate::serve::lean`]), the shard writes straight to its line instead,
 //! without waking anybody, whenever the stream has nothing of its own under way.
 
 use std::fmt;

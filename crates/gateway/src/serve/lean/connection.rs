@@ -134,8 +134,11 @@ impl Lean {
 ///
 /// Dropping the future closes the connection.
 pub(crate) async fn serve(lean: &Lean, mut stream: TcpStream, guest: &Guest) -> io::Result<Option<Rewound>> {
-    let mut unread = Bytes::new();
     // Whoever called has seen that something is there.
+    let mut unread = poll_fn(|cx| poll_read(&mut stream, &[], cx)).await?;
+    if unread.is_empty() {
+        return Ok(None);
+    }
     let mut next = Box::pin(receive(lean, &mut stream, &mut unread, guest)).await?;
     loop {
         let answering = match next {
@@ -195,15 +198,8 @@ async fn idle(lean: &Lean, stream: &mut TcpStream, unread: &mut Bytes, guest: &G
     receive(lean, stream, unread, guest).await.map(Some)
 }
 
-/// What is left of what came earlier, or what comes. A request that is cut off is waited for, but not for long: slow
-/// clients are hyper's.
+/// Takes what has come. A request that is cut off is waited for, but not for long: slow clients are hyper's.
 async fn receive(lean: &Lean, stream: &mut TcpStream, unread: &mut Bytes, guest: &Guest) -> io::Result<Next> {
-    if unread.is_empty() {
-        *unread = poll_fn(|cx| poll_read(stream, &[], cx)).await?;
-        if unread.is_empty() {
-            return Ok(Next::End);
-        }
-    }
     let next = lean.take(unread, guest);
     let Next::Part { needed } = next else { return Ok(next) };
     // Boxed, as it is rare and its room would be held by all that are idle.
@@ -272,7 +268,7 @@ async fn wait(lean: &Lean, stream: &TcpStream, mut answering: Answering, mut wat
 async fn write(stream: TcpStream, answer: Answer, watch: Watch) -> io::Result<Option<TcpStream>> {
     let Answer { head, body, framing, tap, closes: _ } = answer;
     let Some(mut body) = body else {
-        write_all(&stream, head, &[]).await?;
+        write_all(&stream, &head, &[]).await?;
         return Ok(Some(stream));
     };
     let mut first = Bytes::new();
@@ -281,7 +277,7 @@ async fn write(stream: TcpStream, answer: Answer, watch: Watch) -> io::Result<Op
     {
         first = frame.map_err(io::Error::other)?.into_data().unwrap_or_default();
         if first.len() as u64 == n_bytes {
-            write_all(&stream, head, &first).await?;
+            write_all(&stream, &head, &first).await?;
             return Ok(Some(stream));
         }
     }

@@ -40,22 +40,12 @@ pub(crate) fn write_now(stream: &TcpStream, answer: &mut Answer) -> io::Result<b
     }
 }
 
-/// Writes both.
-pub(crate) async fn write_all(stream: &TcpStream, mut head: Vec<u8>, body: &[u8]) -> io::Result<()> {
-    if body.len() <= COPIED_BYTES_MAX {
-        head.extend_from_slice(body);
-        return write_slices(stream, &mut [IoSlice::new(&head)]).await;
-    }
-    write_slices(stream, &mut [IoSlice::new(&head), IoSlice::new(body)]).await
-}
-
-async fn write_slices(stream: &TcpStream, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+/// Writes both, however long it takes.
+pub(crate) async fn write_all(stream: &TcpStream, head: &[u8], body: &[u8]) -> io::Result<()> {
+    let mut slices = &mut [IoSlice::new(head), IoSlice::new(body)][..];
+    IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
-        let written = match &*slices {
-            [slice] => stream.try_write(slice),
-            slices => stream.try_write_vectored(slices),
-        };
-        match written {
+        match stream.try_write_vectored(slices) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(n) => IoSlice::advance_slices(&mut slices, n),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
