@@ -97,6 +97,8 @@ enum Stage {
 
 impl Store {
     /// Opens the store in a folder, or makes an empty one.
+    ///
+    /// Within a runtime of several threads, that runtime gives the answers; its I/O has to be enabled (`enable_all`).
     pub fn open(config: &StoreConfig) -> Result<Arc<Self>> {
         let disk = RealDisk::open(&config.dir).map_err(open_error)?;
         Self::open_on(Arc::new(disk), config)

@@ -1,13 +1,18 @@
 //! The answers of a group. A wake-up from outside of the executor costs several times what one from inside costs, so
-//! those of a large group are given by a task: the commit thread wakes it once, and goes on with the next group.
+//! they are given by a task: the commit thread wakes it once, and goes on with the next group.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use quintet_core::engine::transaction::Outcome;
 use quintet_core::error::{Error, Result};
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
-/// Fewer are given at once: then waking the task would not pay.
-const HANDED_OVER_MIN: usize = 4;
+use crate::commit::bell::{self, Bell};
+
+/// So many keep more than one thread of the runtime busy.
+const MANY: usize = 4;
 
 type Answer = (oneshot::Sender<Result<Vec<Outcome>>>, Result<Vec<Outcome>>);
 
@@ -39,30 +44,86 @@ impl Drop for Answers {
     }
 }
 
-/// Gives answers.
+/// Gives answers, through a task where there is a runtime for it.
 #[derive(Debug)]
-pub(crate) struct Answering(Option<mpsc::UnboundedSender<Answers>>);
+pub(crate) struct Answering(Option<Arc<Desk>>);
+
+/// Where the answers lie that a task is to give.
+#[derive(Debug)]
+struct Desk {
+    /// For a few answers.
+    bell: Bell,
+    /// For many. It wakes a thread that wakes another one, which then takes a part of those who got their answers.
+    many: Notify,
+    state: Mutex<Lying>,
+}
+
+#[derive(Debug, Default)]
+struct Lying {
+    // Each transaction has one answer, so what is here is bounded by those that wait.
+    answers: Vec<Answers>,
+    /// The task has ended, with its runtime.
+    ended: bool,
+}
+
+impl Desk {
+    fn lay(&self, answers: Answers) {
+        let mut lying = self.state.lock();
+        if lying.ended {
+            drop(lying);
+            drop(answers);
+            return;
+        }
+        let (many, woken) = (answers.0.len() >= MANY, !lying.answers.is_empty());
+        lying.answers.push(answers);
+        drop(lying);
+        match (woken, many) {
+            (true, _) => {}
+            (false, true) => self.many.notify_one(),
+            (false, false) => self.bell.ring(),
+        }
+    }
+}
+
+/// However the task ends, nobody is left waiting.
+struct Closing(Arc<Desk>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let mut lying = self.0.state.lock();
+        lying.ended = true;
+        let answers = std::mem::take(&mut lying.answers);
+        drop(lying);
+        drop(answers);
+    }
+}
 
 impl Answering {
     /// Has them given by a task of the current runtime, if it is one whose tasks run whatever its callers do.
     pub(crate) fn start() -> Self {
         let runtime = Handle::try_current().ok().filter(|handle| handle.runtime_flavor() == RuntimeFlavor::MultiThread);
-        Self(runtime.map(|runtime| {
-            // Each transaction has one answer, so what is in the channel is bounded by those that wait.
-            let (to, mut from) = mpsc::unbounded_channel::<Answers>();
+        Self(runtime.and_then(|runtime| {
+            let (bell, mut rung) = bell::hang().ok()?;
+            let desk = Arc::new(Desk { bell, many: Notify::new(), state: Mutex::default() });
+            let closing = Closing(Arc::clone(&desk));
             runtime.spawn(async move {
-                while let Some(answers) = from.recv().await {
+                loop {
+                    tokio::select! {
+                        biased;
+                        () = closing.0.many.notified() => {}
+                        rung = rung.rung() => if rung.is_err() { break },
+                    }
+                    let answers = std::mem::take(&mut closing.0.state.lock().answers);
                     drop(answers);
                 }
             });
-            to
+            Some(desk)
         }))
     }
 
     pub(crate) fn give(&self, answers: Answers) {
         match &self.0 {
-            // If the runtime has ended they come back, and are given by being dropped.
-            Some(task) if answers.0.len() >= HANDED_OVER_MIN => drop(task.send(answers)),
+            Some(desk) if !answers.0.is_empty() => desk.lay(answers),
             _ => drop(answers),
         }
     }
@@ -72,9 +133,9 @@ impl Answering {
 mod tests {
     use super::*;
 
-    fn some_answers() -> (Answers, Vec<oneshot::Receiver<Result<Vec<Outcome>>>>) {
+    fn answers(n: usize) -> (Answers, Vec<oneshot::Receiver<Result<Vec<Outcome>>>>) {
         let mut answers = Answers::default();
-        let waiting = (0..10).map(|_| {
+        let waiting = (0..n).map(|_| {
             let (to, from) = oneshot::channel();
             answers.push(to, Ok(Vec::new()));
             from
@@ -85,20 +146,48 @@ mod tests {
 
     #[test]
     fn all_are_given_whatever_becomes_of_the_runtime() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-        let answering = runtime.block_on(async { Answering::start() });
-        let (answers, waiting) = some_answers();
-        answering.give(answers);
-        runtime.block_on(async {
-            for answer in waiting {
-                assert!(answer.await.unwrap().is_ok());
-            }
-        });
-        drop(runtime);
-        for answering in [answering, Answering::start()] {
-            let (answers, waiting) = some_answers();
-            answering.give(answers);
-            assert!(waiting.into_iter().all(|mut answer| answer.try_recv().unwrap().is_ok()));
+        for n in [1, MANY - 1, MANY, 100] {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+            let answering = runtime.block_on(async { Answering::start() });
+            assert!(answering.0.is_some());
+            let (some, waiting) = answers(n);
+            answering.give(some);
+            runtime.block_on(async {
+                for answer in waiting {
+                    assert!(answer.await.unwrap().is_ok());
+                }
+            });
+            // Some lie there when it ends, and some come when it has.
+            let (some, waiting) = answers(n);
+            answering.give(some);
+            drop(runtime);
+            let (more, waiting_too) = answers(n);
+            answering.give(more);
+            let given = |mut answer: oneshot::Receiver<_>| answer.try_recv().is_ok();
+            assert!(waiting.into_iter().chain(waiting_too).all(given));
         }
+    }
+
+    #[test]
+    fn without_a_runtime_they_are_given_at_once() {
+        let (some, waiting) = answers(10);
+        Answering::start().give(some);
+        assert!(waiting.into_iter().all(|mut answer| answer.try_recv().unwrap().is_ok()));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn none_is_forgotten_however_they_come_together() {
+        let answering = Arc::new(Answering::start());
+        let mut all = Vec::new();
+        let groups: Vec<_> = (0..2_000).map(|i| answers(1 + i * 7 % 9)).collect();
+        let (some, waiting): (Vec<_>, Vec<_>) = groups.into_iter().unzip();
+        let giving = Arc::clone(&answering);
+        let thread = std::thread::spawn(move || some.into_iter().for_each(|answers| giving.give(answers)));
+        all.extend(waiting.into_iter().flatten());
+        for answer in all {
+            let answer = tokio::time::timeout(std::time::Duration::from_secs(20), answer).await;
+            assert!(answer.expect("an answer in time").unwrap().is_ok());
+        }
+        thread.join().unwrap();
     }
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod appender;
+pub(crate) mod bell;
 pub(crate) mod group;
 pub(crate) mod queue;
 pub(crate) mod thread;
