@@ -178,6 +178,14 @@ impl Topics {
         self.last = self.last.max(record.offset().0);
     }
 
+    /// Topics that may have had a message at this offset, behind their last one.
+    pub(crate) fn may_have_reached(&mut self, offset: u64) {
+        let all = self.by_id.iter_mut();
+        for (_, entry) in all.filter(|(id, entry)| **id < offset && entry.last < offset && !entry.lineage.hidden) {
+            entry.last = offset;
+        }
+    }
+
     /// Notes a message; false if there is no such topic.
     pub(crate) fn count_message(&mut self, id: u64, offset: u64, time: u64, size: u64) -> bool {
         self.last = self.last.max(offset);

@@ -12,7 +12,7 @@ use quintet_store::{Store, StoreConfig, check, repair};
 use crate::harness::{NOW, Open, tiny};
 
 /// A store with some topics, some of it behind checkpoints and some not.
-async fn filled(close: bool) -> (FaultyDisk, Vec<(String, Vec<String>)>) {
+pub(crate) async fn filled(close: bool) -> (FaultyDisk, Vec<(String, Vec<String>)>) {
     let disk = FaultyDisk::new();
     let open = Open::on(&disk, &tiny()).unwrap();
     for i in 0..60 {

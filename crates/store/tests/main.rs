@@ -7,6 +7,7 @@ mod faults;
 mod forks;
 mod groups;
 mod harness;
+mod lost;
 mod message_ids;
 mod reopen;
 mod space;

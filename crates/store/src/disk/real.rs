@@ -17,7 +17,12 @@ pub struct RealDisk {
 impl RealDisk {
     /// The folder, created if it does not exist.
     pub fn open(root: &Path) -> io::Result<Self> {
+        let made: Vec<_> =
+            root.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).collect();
         fs::create_dir_all(root)?;
+        for folder in made {
+            sync_folder_of(folder)?;
+        }
         Ok(Self { root: root.to_owned() })
     }
 
@@ -55,7 +60,9 @@ impl Disk for RealDisk {
         if let Some(folder) = to.parent() {
             fs::create_dir_all(folder)?;
         }
-        fs::rename(self.path(from), to)
+        fs::rename(self.path(from), &to)?;
+        // The store's own folder is synced when it is asked for; another one only here.
+        if to.parent() == Some(&*self.root) { Ok(()) } else { sync_folder_of(&to) }
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -74,6 +81,12 @@ impl Disk for RealDisk {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
+}
+
+/// Makes a name durable in the folder that holds it.
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
 }
 
 #[derive(Debug)]

@@ -18,6 +18,7 @@ use crate::format::walk::{Loss, Survey, SurveyInput, survey};
 use crate::index::OffsetMap;
 use crate::index::file::FileIndex;
 use crate::inspect::report::{Damage, Report};
+use crate::recovery::damage::remembered;
 use crate::recovery::layout::{SegmentFile, is_unborn, open_error, part_superseded, read_head, segment_files};
 
 /// Checks the store in a folder, which no process may be using.
@@ -74,6 +75,7 @@ impl<'a> Checking<'a> {
         for (i, file) in files.iter().enumerate() {
             self.check_segment(file, files.get(i + 1))?;
         }
+        self.add_remembered()?;
         self.report.topics = self.living.len();
         Ok(self.report)
     }
@@ -148,7 +150,16 @@ impl<'a> Checking<'a> {
             self.report.damages.push(damage);
         }
         let index = self.check_index(file, next.is_some())?;
-        self.note(file, &survey, input.limit, index.as_ref())
+        self.note(file, &survey, input.limit, index.as_ref())?;
+        // A segment was sealed at its last offset, unless it was compacted since, which the checkpoint allows.
+        let through = if next.is_none() {
+            committed
+        } else if end > committed {
+            end
+        } else {
+            0
+        };
+        self.note_missing(file, &survey, through, index.as_ref())
     }
 
     /// The segment's index file, if it is there and intact. The newest segment has none.
@@ -162,6 +173,55 @@ impl<'a> Checking<'a> {
             self.report.indexes_to_make.push(name);
         }
         Ok(index)
+    }
+
+    /// What was found damaged before, of which nothing else may tell any more.
+    fn add_remembered(&mut self) -> std::io::Result<()> {
+        for damaged in remembered(self.disk, self.head.salt)? {
+            let file = damaged.segment.file();
+            let (from, to) = damaged.bytes;
+            if self.report.damages.iter().any(|known| known.file == file && known.from == from) {
+                continue;
+            }
+            let (after, before, more) = (Offset(damaged.after), Offset(damaged.before), damaged.loss != Loss::Nothing);
+            self.report.damages.push(Damage { file, from, to, after, before, messages: Vec::new(), more });
+        }
+        Ok(())
+    }
+
+    /// What should stand behind a segment's last batch: up to an offset that was on disk, or where its index points to.
+    fn note_missing(
+        &mut self,
+        file: &SegmentFile,
+        survey: &Survey,
+        through: u64,
+        index: Option<&FileIndex>,
+    ) -> std::io::Result<()> {
+        let from = survey.end as u64;
+        let (mut to, mut lost) = (from, BTreeSet::new());
+        for chunk in index.iter().flat_map(|index| index.chunks()).filter_map(|chunk| chunk.ok()) {
+            let entries = index.map_or(Ok(Vec::new()), |index| index.entries(&chunk))?;
+            for entry in entries.iter().filter(|entry| u64::from(entry.position) >= from) {
+                to = to.max(u64::from(entry.position) + u64::from(entry.length));
+                lost.insert((entry.offset, chunk.topic));
+            }
+        }
+        let told = survey.damaged.last().is_some_and(|damaged| damaged.before == u64::MAX);
+        if told || (lost.is_empty() && survey.last >= through) {
+            return Ok(());
+        }
+        let before = through.max(lost.last().map_or(0, |(offset, _)| *offset)) + 1;
+        let named = lost.iter().filter_map(|(o, t)| Some((self.names.get(t)?.clone(), Offset(*o)))).collect();
+        self.report.damages.push(Damage {
+            file: file.key.file(),
+            from,
+            to,
+            after: Offset(survey.last),
+            before: Offset(before),
+            messages: named,
+            more: true,
+        });
+        Ok(())
     }
 
     fn note(

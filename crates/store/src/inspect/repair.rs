@@ -17,6 +17,7 @@ use crate::format::header::{SegmentHead, SegmentKey};
 use crate::format::walk::{SurveyInput, survey};
 use crate::inspect::check::{check_on, lock};
 use crate::inspect::report::Report;
+use crate::recovery::damage::DAMAGE_FILE;
 use crate::recovery::layout::open_error;
 use crate::recovery::open::{Opened, open_log};
 use crate::segments::rebuild::index_of;
@@ -72,7 +73,11 @@ impl Repair<'_> {
             let head = SegmentHead { log: self.opened.head.log, key, end: 0, durable_through: committed };
             create_segment(self.disk, &head, self.opened.head.salt)?;
         }
-        self.write_checkpoints(committed)
+        self.write_checkpoints(committed)?;
+        match self.disk.remove(DAMAGE_FILE) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.disk.sync_names(),
+        }
     }
 
     fn is_damaged(&self, key: SegmentKey) -> bool {

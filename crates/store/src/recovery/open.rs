@@ -16,7 +16,7 @@ use crate::format::header::{SEGMENT_HEAD, SegmentHead, SegmentKey, StoreHead};
 use crate::format::walk::{Found, Loss, Survey, SurveyInput, Walk, survey};
 use crate::index::file::FileIndex;
 use crate::index::memory::MemoryIndex;
-use crate::recovery::damage::DamagedOffsets;
+use crate::recovery::damage::{DamagedOffsets, remember, remembered};
 use crate::recovery::layout::{
     SegmentFile, is_unborn, open_error, part_superseded, read_or_make_head, remove_leftovers, segment_files,
 };
@@ -66,24 +66,32 @@ pub(crate) fn open_log(disk: &dyn Disk, limits: Limits) -> Result<Opened> {
     }
     let checkpoint = state.as_ref().map(|(state, _)| Persisted::new(state));
     let (state, checkpoint_bytes) = state.unwrap_or_default();
+    let damaged = remembered(disk, head.salt).map_err(open_error)?;
+    let n_remembered = damaged.len();
     let mut opening = Opening {
         disk,
         head,
+        checkpointed: state.committed,
         opened: Opened {
             head,
             replay: Replay::new(state, limits),
             segments: Vec::new(),
-            damaged: Vec::new(),
+            damaged,
             checkpoint_number: numbers.first().copied().unwrap_or(0),
             checkpoint,
             checkpoint_bytes,
             replayed_bytes: 0,
         },
     };
+    // A name may be in the system's cache only, if the process ended before it was synced.
+    disk.sync_names().map_err(open_error)?;
     for (i, file) in files.iter().enumerate() {
         opening.add_segment(file, files.get(i + 1)).map_err(open_error)?;
     }
     opening.opened.replay.finish();
+    if opening.opened.damaged.len() > n_remembered {
+        remember(disk, head.salt, &opening.opened.damaged).map_err(open_error)?;
+    }
     opening.finish().map_err(open_error)?;
     Ok(opening.opened)
 }
@@ -101,6 +109,8 @@ fn newest_checkpoint(disk: &dyn Disk, head: StoreHead, numbers: &[u64]) -> Resul
 struct Opening<'a> {
     disk: &'a dyn Disk,
     head: StoreHead,
+    /// The checkpoint knows each topic's last message up to here.
+    checkpointed: u64,
     opened: Opened,
 }
 
@@ -112,7 +122,7 @@ impl Opening<'_> {
             self.opened.segments.push(Arc::new(Segment::new(file.key, end, file.length, None)));
             return Ok(());
         }
-        let durable_through = next.head.map_or(end, |head| head.durable_through);
+        let durable_through = next.head.map_or(end, |head| head.durable_through.min(end));
         let (survey, index, _) = self.replay(file, end.saturating_add(1), durable_through)?;
         // An index that was written before is as good, and may know of what is damaged now.
         let written = self.disk.open(&file.key.index_file()).and_then(|file| FileIndex::open(file, self.head.salt));
@@ -192,8 +202,10 @@ impl Opening<'_> {
             index.insert(*topic, *entry)?;
             self.opened.replay.suspect(*topic, entry.offset);
         }
+        // At the very end only what is known to have been on disk can be missed.
+        let end = if limit == u64::MAX { durable_through.saturating_add(1) } else { limit };
         for damaged in &survey.damaged {
-            self.note_damage(DamagedOffsets::found(file.key, damaged, limit));
+            self.note_damage(DamagedOffsets::found(file.key, damaged, end));
         }
         Ok((survey, index, bytes))
     }
@@ -210,7 +222,13 @@ impl Opening<'_> {
     fn note_damage(&mut self, damaged: DamagedOffsets) {
         let file = damaged.segment.file();
         tracing::error!(file, bytes = ?damaged.bytes, after = damaged.after, before = damaged.before, "the log is damaged");
-        self.opened.damaged.push(damaged);
+        let lost_through = damaged.before.saturating_sub(1);
+        if damaged.loss == Loss::Unknown && lost_through > self.checkpointed {
+            self.opened.replay.suspect_all(lost_through);
+        }
+        if !self.opened.damaged.contains(&damaged) {
+            self.opened.damaged.push(damaged);
+        }
     }
 
     /// Every log has a segment to append to.

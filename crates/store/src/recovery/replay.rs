@@ -114,6 +114,13 @@ impl Replay {
         }
     }
 
+    /// It cannot be told whose records were lost up to here. Each topic that has nothing behind it may have had one:
+    /// its readers, and its next message, have to learn so.
+    pub(crate) fn suspect_all(&mut self, through: u64) {
+        self.topics.may_have_reached(through);
+        self.ledger.forget_deletions(Offset(through));
+    }
+
     /// Tells the ledger of the last message of each topic.
     pub(crate) fn finish(&mut self) {
         self.ledger.skip_to(Offset(self.committed));

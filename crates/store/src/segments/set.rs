@@ -12,7 +12,7 @@ use crate::index::Entry;
 use crate::index::file::FileIndex;
 use crate::index::memory::MemoryIndex;
 use crate::index::write::index_bytes;
-use crate::recovery::damage::DamagedOffsets;
+use crate::recovery::damage::{DamagedOffsets, remember};
 use crate::segments::handles::{Handle, Handles};
 use crate::segments::rebuild::index_of;
 use crate::segments::segment::Segment;
@@ -32,7 +32,7 @@ pub(crate) struct SegmentSet {
     /// Replaced as a whole when it changes, so that a reader keeps the one it began with.
     list: RwLock<Arc<Vec<Arc<Segment>>>>,
     handles: Handles,
-    /// Stretches of the log that were found broken where no index tells whose they were.
+    /// Stretches of the log that were found broken; the file `damage` holds them too.
     damaged: RwLock<Vec<DamagedOffsets>>,
 }
 
@@ -127,7 +127,9 @@ impl SegmentSet {
         let mut bytes = read_all(&*handle.data)?;
         bytes.truncate(usize::try_from(segment.length()).unwrap_or(usize::MAX));
         let (index, damaged) = index_of(&bytes, self.salt, segment.key, segment.end())?;
-        self.note_damage(damaged);
+        if let Err(error) = self.note_damage(damaged) {
+            tracing::warn!(%error, "what is damaged could not be noted down; the next start finds it again");
+        }
         *segment.memory.write() = Some(index);
         drop(guard);
         Ok(())
@@ -146,8 +148,9 @@ impl SegmentSet {
         self.damaged.read().iter().any(|damaged| damaged.segment == key)
     }
 
-    fn note_damage(&self, found: Vec<DamagedOffsets>) {
+    fn note_damage(&self, found: Vec<DamagedOffsets>) -> io::Result<()> {
         let mut known = self.damaged.write();
+        let n_known = known.len();
         for damaged in found {
             if !known.iter().any(|known| known.segment == damaged.segment && known.bytes == damaged.bytes) {
                 let file = damaged.segment.file();
@@ -155,6 +158,7 @@ impl SegmentSet {
                 known.push(damaged);
             }
         }
+        if known.len() > n_known { remember(&*self.disk, self.salt, &known) } else { Ok(()) }
     }
 
     /// Writes the index of a sealed segment into its file and drops it from memory.

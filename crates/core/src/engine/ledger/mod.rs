@@ -83,6 +83,17 @@ impl Ledger {
         self.last = self.last.max(offset);
     }
 
+    /// Counts every name that does not exist as deleted at this offset: what was up to there may have been lost.
+    pub fn forget_deletions(&mut self, through: Offset) {
+        while let Some((offset, _)) = self.tombstones_by_offset.first_key_value().filter(|(at, _)| **at <= through) {
+            let offset = *offset;
+            if let Some(name) = self.tombstones_by_offset.remove(&offset) {
+                self.tombstones.remove(&name);
+            }
+        }
+        self.tombstone_floor = self.tombstone_floor.max(through);
+    }
+
     /// A topic's state, staged changes included.
     pub fn topic(&self, name: &TopicName) -> Option<&TopicLedger> {
         self.topics.get(name)
