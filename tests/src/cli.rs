@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::cli::{self, Output, Running};
-use crate::harness::deadline::SOON;
+use crate::harness::deadline::{SOON, until};
 use crate::harness::hub::{Hub, free_port, signal};
 
 /// Asserts a failure with this exit code, whose message holds every one of these.
@@ -166,6 +166,39 @@ async fn requests_and_responders() {
     assert_eq!(cli::run(&hub, &keyed).await.expect_success(), "ONCE");
     assert_eq!(cli::run(&hub, &keyed).await.expect_success(), "ONCE");
     refused(&cli::run(&hub, &["request", "upper", "twice", "--key", "k1"]).await, 4, &["idempotency-key-reused"]);
+}
+
+/// A command that says in a file that it has begun with a request for `work`, and ends when another file is there.
+fn at_work(folder: &std::path::Path) -> String {
+    let (begun, go) = (folder.join("begun"), folder.join("go"));
+    let work = format!("echo > {}; until [ -e {} ]; do sleep 0.05; done", begun.display(), go.display());
+    format!("if [ \"$(cat)\" = work ]; then {work}; fi; echo done")
+}
+
+#[tokio::test]
+async fn what_a_responder_has_begun_is_finished_whoever_is_told_to_end() {
+    for hub_ends in [false, true] {
+        let mut hub = Hub::start_in_memory().await;
+        let folder = tempfile::tempdir().unwrap();
+        let script = at_work(folder.path());
+        let responder = responder(&hub, &["respond", "slow", "--", "sh", "-c", &script]).await;
+        let calling = tokio::spawn(hub.http().post("/services/slow", "text/plain", "work").try_send());
+        until(SOON, "the command has begun", || folder.path().join("begun").exists().then_some(())).await;
+        if hub_ends {
+            hub.terminate();
+        } else {
+            signal(responder.pid(), "TERM");
+        }
+        std::fs::write(folder.path().join("go"), "").unwrap();
+        let reply = calling.await.unwrap().unwrap().expect(200);
+        assert_eq!(reply.text(), "done\n", "the hub ends: {hub_ends}");
+        if hub_ends {
+            assert_eq!(hub.exit().await.code(), Some(0));
+        } else {
+            let output = responder.output(SOON).await;
+            assert_eq!(output.code, Some(0), "{output:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode};
 use quintet_wire::problem::kind::Kind;
 use quintet_wire::problem::object::Problem;
 use quintet_wire::session::command::{Command, Id};
-use quintet_wire::session::hub::Frame;
+use quintet_wire::session::hub::{Frame, Goodbye};
 use quintet_wire::websocket;
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
@@ -95,6 +95,14 @@ impl Connection {
 
     /// The next frame. A goodbye is an error, as the connection is over. Dropping the future loses nothing.
     pub(crate) async fn receive(&mut self) -> Result<Frame, Error> {
+        match self.receive_any().await? {
+            Frame::Goodbye(goodbye) => Err(farewell(&goodbye)),
+            frame => Ok(frame),
+        }
+    }
+
+    /// The same for those who still have something to say after a goodbye.
+    pub(crate) async fn receive_any(&mut self) -> Result<Frame, Error> {
         loop {
             let message = match timeout_at(self.heard + SILENCE_MAX, self.socket.next()).await {
                 Ok(Some(Ok(message))) => message,
@@ -105,9 +113,6 @@ impl Connection {
             self.heard = Instant::now();
             match message {
                 Message::Text(text) => match Frame::parse(text.as_str()) {
-                    Ok(Frame::Goodbye(goodbye)) => {
-                        return Err(Error::goodbye(&goodbye.reason, Duration::from_secs(goodbye.retry_after)));
-                    }
                     Ok(frame) => return Ok(frame),
                     Err(error) => {
                         return Err(Error::caused(ErrorKind::Protocol, "the hub's frame was not understood", error));
@@ -126,6 +131,11 @@ impl Connection {
             tracing::debug!(%error, "the connection was over before it was closed");
         }
     }
+}
+
+/// The error that a goodbye is.
+pub(crate) fn farewell(goodbye: &Goodbye) -> Error {
+    Error::goodbye(&goodbye.reason, Duration::from_secs(goodbye.retry_after))
 }
 
 fn in_time(written: Result<Result<(), tungstenite::Error>, tokio::time::error::Elapsed>) -> Result<(), Error> {

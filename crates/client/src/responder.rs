@@ -1,6 +1,6 @@
 //! Serving a service's requests: the other side of [`crate::request_response`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::fmt;
 use std::pin::{Pin, pin};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use quintet_wire::payload::Body;
 use quintet_wire::session::answer::Responding;
-use quintet_wire::session::command::{Command, Progress, Reply as ReplyCommand, Respond};
+use quintet_wire::session::command::{Command, Id, Progress, Reply as ReplyCommand, Respond};
 use quintet_wire::session::hub::{Frame, Request};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id as TaskId, JoinError, JoinSet};
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::backoff::Backoff;
 use crate::client::Client;
-use crate::connection::Connection;
+use crate::connection::{Connection, farewell};
 use crate::error::{Error, ErrorKind};
 use crate::limits::QUEUE_PROGRESS_MAX;
 use crate::request_response::Reply;
@@ -167,6 +167,10 @@ struct Serving {
     // and by task, to know which request a reply is for.
     requests: HashMap<TaskId, String>,
     progress: (mpsc::Sender<Progress>, mpsc::Receiver<Progress>),
+    // Replies that the hub has not confirmed. Hanging up before would lose them.
+    unconfirmed: HashSet<Id>,
+    // The hub is going; it waits a moment for replies to what is begun.
+    farewell: Option<Error>,
 }
 
 impl Serving {
@@ -181,6 +185,8 @@ impl Serving {
             aborts: HashMap::new(),
             requests: HashMap::new(),
             progress: mpsc::channel(QUEUE_PROGRESS_MAX),
+            unconfirmed: HashSet::new(),
+            farewell: None,
         })
     }
 
@@ -195,17 +201,28 @@ impl Serving {
         R: Future<Output = Reply> + Send + 'static,
     {
         loop {
-            if *stopped && self.handlers.is_empty() {
-                return Ok(());
+            if self.handlers.is_empty() && self.unconfirmed.is_empty() {
+                if let Some(error) = self.farewell.take() {
+                    return Err(error);
+                }
+                if *stopped {
+                    return Ok(());
+                }
             }
             tokio::select! {
                 // In this order, so that progress is told before the reply that follows it.
                 biased;
-                frame = self.connection.receive() => match frame? {
+                frame = self.connection.receive_any() => match frame? {
                     Frame::Request(request) => self.begin(handler, *request),
                     Frame::Cancel(cancel) => self.cancel(&cancel.request),
-                    Frame::Answer { result: Err(problem), .. } => {
-                        tracing::debug!(%problem, "a reply came too late");
+                    Frame::Goodbye(goodbye) => self.farewell = Some(farewell(&goodbye)),
+                    Frame::Answer { id, result } => {
+                        if let Some(id) = id {
+                            self.unconfirmed.remove(&id);
+                        }
+                        if let Err(problem) = result {
+                            tracing::debug!(%problem, "a reply came too late");
+                        }
                     }
                     _ => {}
                 },
@@ -214,7 +231,8 @@ impl Serving {
                 }
                 Some(done) = self.handlers.join_next_with_id() => {
                     if let Some(reply) = self.finish(done) {
-                        self.command(Command::Reply(reply)).await?;
+                        let id = self.command(Command::Reply(reply)).await?;
+                        self.unconfirmed.insert(id);
                     }
                 }
                 () = &mut stop, if !*stopped => {
@@ -225,9 +243,10 @@ impl Serving {
         }
     }
 
-    async fn command(&mut self, command: Command) -> Result<(), Error> {
+    async fn command(&mut self, command: Command) -> Result<Id, Error> {
         let id = self.connection.id();
-        self.connection.send(&command, id).await
+        self.connection.send(&command, id).await?;
+        Ok(Id::from(id))
     }
 
     fn begin<F, R>(&mut self, handler: &F, request: Request)
@@ -273,7 +292,8 @@ mod tests {
     use crate::fake::FakeHub;
     use quintet_wire::envelope::Headers;
     use quintet_wire::session::answer::{self, Done};
-    use quintet_wire::session::hub::Cancel;
+    use quintet_wire::session::hub::{Cancel, Goodbye};
+    use std::sync::Arc;
     use tokio::sync::oneshot;
 
     fn request(id: &str, path: &str) -> String {
@@ -319,12 +339,13 @@ mod tests {
             session.say(request("b", "/")).await;
             let (_, command) = session.command().await.unwrap();
             assert_eq!(command, Command::Progress(Progress { request: "b".into(), body: Body::text("half") }));
-            let (_, command) = session.command().await.unwrap();
+            let (id, command) = session.command().await.unwrap();
             let (status, headers, body) = (200, Headers::new(), Some(Body::text("hi")));
             assert_eq!(command, Command::Reply(ReplyCommand { request: "b".into(), status, headers, body }));
+            session.say(answer::ok(&id, &Done {})).await;
 
             session.say(request("c", "/panic")).await;
-            let (_, command) = session.command().await.unwrap();
+            let (last, command) = session.command().await.unwrap();
             assert!(matches!(command, Command::Reply(reply) if reply.request == "c" && reply.status == 500));
 
             stop.send(()).unwrap();
@@ -333,7 +354,43 @@ mod tests {
             session.say(answer::ok(&id, &Done {})).await;
             // The last handler would never end by itself.
             session.say(Cancel { request: "a".into() }.encode()).await;
+            // It does not hang up on a reply that is not confirmed.
+            session.say(answer::ok(&last, &Done {})).await;
             assert!(session.command().await.is_none());
+        };
+        let (served, ()) = tokio::join!(responder, hub_side);
+        served.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_goodbye_does_not_stop_what_is_begun() {
+        let (hub, client) = FakeHub::start().await;
+        let (finish, finished) = oneshot::channel::<()>();
+        let finished = Arc::new(tokio::sync::Mutex::new(finished));
+        let handler = move |_: Call| {
+            let finished = Arc::clone(&finished);
+            async move {
+                (&mut *finished.lock().await).await.unwrap();
+                Reply::ok(None)
+            }
+        };
+        let (stop, stopped) = oneshot::channel::<()>();
+        let responder = client.respond("s").run_until(handler, async { stopped.await.unwrap() });
+        let hub_side = async {
+            let mut session = hub.session().await;
+            let (id, _) = session.command().await.unwrap();
+            session.say(answer::ok(&id, &Responding { responder: 5 })).await;
+            session.say(request("a", "/")).await;
+            session.say(Goodbye { reason: "shutting-down".into(), retry_after: 1 }.encode()).await;
+            finish.send(()).unwrap();
+            let (id, command) = session.command().await.unwrap();
+            assert!(matches!(command, Command::Reply(reply) if reply.request == "a" && reply.status == 200));
+            session.say(answer::ok(&id, &Done {})).await;
+            // Then it comes again.
+            assert!(session.command().await.is_none());
+            let mut session = hub.session().await;
+            assert!(matches!(session.command().await, Some((_, Command::Respond(_)))));
+            stop.send(()).unwrap();
         };
         let (served, ()) = tokio::join!(responder, hub_side);
         served.unwrap();

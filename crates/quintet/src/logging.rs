@@ -62,17 +62,31 @@ pub(crate) enum Who {
 
 /// Begins to log. Later calls in one process change nothing.
 pub(crate) fn begin(filter: &str, format: LogFormat, who: Who) -> Result<(), String> {
+    check_levels(filter)?;
     let filter = EnvFilter::try_new(filter).map_err(|error| {
         format!("`{filter}` is not a log filter ({error}); say e.g. `info` or `info,quintet_core=debug`")
     })?;
     let ansi = std::io::stderr().is_terminal();
     let base = fmt::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
+    // Otherwise a log that cannot be written would be complained of where it cannot be written either, by a panic.
+    let base = base.log_internal_errors(false);
     let begun = match (format, who) {
         (LogFormat::Json, _) => base.json().flatten_event(true).try_init(),
         (LogFormat::Text, Who::Hub) => base.try_init(),
         (LogFormat::Text, Who::Command) => base.without_time().with_target(false).try_init(),
     };
     begun.map_err(|error| error.to_string())
+}
+
+/// A word that is no level is taken for a module by tracing, and everything else is silent then.
+fn check_levels(filter: &str) -> Result<(), String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let words = filter.split(',').map(str::trim).filter(|word| !word.is_empty() && !word.contains(['=', '[']));
+    let is_known = |word: &str| LEVELS.contains(&&*word.to_ascii_lowercase()) || word.starts_with("quintet");
+    match words.into_iter().find(|word| !is_known(word)) {
+        None => Ok(()),
+        Some(word) => Err(format!("`{word}` is not a log level; say one of {}, or module=level", LEVELS.join(", "))),
+    }
 }
 
 /// The same for a command, which has no configuration file.
@@ -85,4 +99,19 @@ pub(crate) fn begin_command(flags: &LogFlags) -> Result<(), String> {
         (None, None) => LogFormat::default(),
     };
     begin(&filter, format, Who::Command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_level_is_told() {
+        for filter in ["info", "WARN", "info,quintet_core=debug", "quintet_store", "off", "h2=trace , debug", ""] {
+            assert_eq!(check_levels(filter), Ok(()), "{filter}");
+        }
+        for filter in ["verbose", "info,debg", "5"] {
+            assert!(check_levels(filter).unwrap_err().contains("debug"), "{filter}");
+        }
+    }
 }

@@ -25,7 +25,7 @@ use crate::entropy::Entropy;
 use crate::greeting::greeting;
 use crate::listen::{addresses, bind, check_exposure};
 use crate::logging::{self, LogFlags, Who};
-use crate::shutdown::Signals;
+use crate::shutdown::{Signals, outlive_hangups};
 use crate::tls::Certificate;
 
 /// `quintet serve`
@@ -146,8 +146,9 @@ fn hub(
         let disk = engines.iter().any(|engine| engine.durability() == Durability::Disk);
         say_hello(settings, disk, &listeners)?;
         let tls = certificate.as_ref().map(|certificate| certificate.tls().clone());
-        if let Some(certificate) = certificate {
-            tokio::spawn(certificate.keep_fresh());
+        match certificate {
+            Some(certificate) => drop(tokio::spawn(certificate.keep_fresh())),
+            None => drop(tokio::spawn(outlive_hangups())),
         }
         // The router is served as it is, so that nothing is left out.
         let shortcut = Shortcut::Handlers(gateway.clone());

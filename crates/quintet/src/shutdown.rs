@@ -11,6 +11,18 @@ pub(crate) struct Signals {
     terminate: Signal,
 }
 
+/// SIGHUP asks daemons to read their files again, and would end a process that does not expect it. This one has none.
+pub(crate) async fn outlive_hangups() {
+    match signal(SignalKind::hangup()) {
+        Ok(mut told) => {
+            while told.recv().await.is_some() {
+                tracing::info!("SIGHUP: there is no certificate to read again; other settings need a restart");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "SIGHUP cannot be taken over; it will end this process"),
+    }
+}
+
 /// Which signal came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {

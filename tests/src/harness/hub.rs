@@ -1,10 +1,12 @@
 //! A hub as a process of its own: started, awaited, killed, started again on the same port and data.
 
 use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -138,7 +140,7 @@ impl Hub {
             if child.try_wait().unwrap().is_some() {
                 return Some(false);
             }
-            std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok().then_some(true)
+            is_served(*port).then_some(true)
         })
         .await
     }
@@ -156,6 +158,16 @@ impl Drop for Hub {
             eprintln!("--- the hub's log ---\n{}\n---", String::from_utf8_lossy(&log.as_bytes()[from..]));
         }
     }
+}
+
+/// Whether somebody serves here. The system takes connections as soon as the port is bound, which is before the hub has
+/// opened its data; whatever becomes of a request shows that it has.
+fn is_served(port: u16) -> bool {
+    let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) else { return false };
+    let asked = stream
+        .set_read_timeout(Some(Duration::from_millis(200)))
+        .and_then(|()| stream.write_all(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"));
+    asked.is_ok() && !matches!(stream.read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
 /// Takes the settings of the test run, and of whoever runs it, out of a command's environment.

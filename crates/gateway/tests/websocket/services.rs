@@ -47,6 +47,30 @@ async fn a_request_is_served_and_answered() {
 }
 
 #[tokio::test]
+async fn a_responder_that_wants_no_more_finishes_what_it_has() {
+    let server = Server::start().await;
+    let mut responder = responder(&server, 2).await;
+    let (mut caller, mut late) = (server.connect("/ws").await, server.connect("/ws").await);
+    caller.send(r#"{"id":1,"request":{"service":"echo","data":"x"}}"#).await;
+    late.send(r#"{"id":1,"request":{"service":"echo","data":"y"}}"#).await;
+    let (first, second) = (responder.json().await, responder.json().await);
+    assert_eq!(responder.ask(r#"{"id":3,"unrespond":{"responder":1}}"#).await, json!({"id":3,"ok":{}}));
+    let again = responder.ask(r#"{"id":4,"unrespond":{"responder":1}}"#).await;
+    assert_eq!(again["error"]["type"], "/problems/not-found");
+    let nobody = server.connect("/ws").await.ask(r#"{"id":3,"request":{"service":"echo"}}"#).await;
+    assert_eq!(nobody["error"]["status"], 503);
+    for request in [&first, &second] {
+        let reply = format!(r#"{{"id":5,"reply":{{"request":"{}","data":"done"}}}}"#, id(request));
+        assert_eq!(responder.ask(&reply).await, json!({"id":5,"ok":{}}));
+    }
+    for caller in [&mut caller, &mut late] {
+        assert_eq!(caller.json().await["ok"]["data"], "done");
+    }
+    let other = responder.ask(r#"{"id":6,"respond":{"service":"echo"}}"#).await;
+    assert_eq!(other["ok"]["responder"], 2);
+}
+
+#[tokio::test]
 async fn a_caller_that_leaves_cancels() {
     let server = Server::start().await;
     let mut responder = responder(&server, 1).await;

@@ -94,6 +94,12 @@ impl Responder {
         poll_fn(|cx| self.poll_next(cx)).await
     }
 
+    /// Takes no more requests; what was handed over stays in its hands until it replies or is dropped. From now on
+    /// [`Responder::next`] tells of cancellations only.
+    pub fn retire(&mut self) {
+        self.services.with(|desk| desk.retire(&self.service, self.seat, Instant::now()));
+    }
+
     /// The same for those who poll.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         self.services.with(|desk| desk.poll(&self.service, self.seat, cx, Instant::now()))

@@ -27,6 +27,8 @@ pub(crate) struct Serving {
     responder: Responder,
     /// The hub is stopping: no more requests come.
     over: bool,
+    /// The client wants no more; it stays for the requests in its hands.
+    retired: bool,
 }
 
 impl Session {
@@ -46,23 +48,30 @@ impl Session {
         let label = self.access.subject().unwrap_or_default();
         let responder = self.gateway.hub().respond(&service, concurrency, label)?;
         let number = self.next_number();
-        self.responders.push(Serving { number, responder, over: false });
+        self.responders.push(Serving { number, responder, over: false, retired: false });
         Ok(answer::Responding { responder: u64::from(number) })
     }
 
-    /// Stops serving; requests in hand go to others or are lost, as the hub decides.
+    /// Takes no more requests; those in hand can still be replied to.
     pub(crate) fn unrespond(&mut self, id: &Id, number: u64) -> String {
-        let place = self.responders.iter().position(|serving| u64::from(serving.number) == number);
-        let stopped = place.map(|place| {
-            let stopped = self.responders.remove(place);
-            self.handed.retain(|_, responder| *responder != stopped.number);
+        let found = self.responders.iter_mut().find(|serving| u64::from(serving.number) == number && !serving.retired);
+        let retired = found.map(|serving| {
+            serving.retired = true;
+            serving.responder.retire();
         });
+        self.forget_idle_responders();
         answer_to(
             id,
-            stopped
+            retired
                 .map(|()| answer::Done {})
                 .ok_or_else(|| Problem::new(Kind::NotFound, format!("this session has no responder {number}"))),
         )
+    }
+
+    /// Those that took no more have nothing left in their hands.
+    fn forget_idle_responders(&mut self) {
+        let handed = &self.handed;
+        self.responders.retain(|serving| !serving.retired || handed.values().any(|number| *number == serving.number));
     }
 
     /// Hands a reply to the caller.
@@ -77,6 +86,7 @@ impl Session {
         let reply = Reply { status: asked.status, headers: Headers::new(asked.headers)?, content_type, body };
         self.gateway.hub().reply(&service, request, reply)?;
         self.handed.remove(&request);
+        self.forget_idle_responders();
         Ok(answer::Done {})
     }
 
@@ -121,6 +131,7 @@ impl Session {
                 }
                 Poll::Ready(Some(Event::Cancelled(request))) => {
                     self.handed.remove(&request);
+                    self.forget_idle_responders();
                     link.socket.send(&hub::Cancel { request: request.to_string() }.encode(), false);
                     return Poll::Ready(());
                 }

@@ -123,7 +123,7 @@ enum Place {
 
 impl Service {
     fn is_attended(&self, now: Instant) -> bool {
-        !self.seats.is_empty() || self.attended_until.is_some_and(|until| now < until)
+        self.seats.values().any(|seat| !seat.retired) || self.attended_until.is_some_and(|until| now < until)
     }
 }
 

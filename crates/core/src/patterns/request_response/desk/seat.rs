@@ -31,6 +31,8 @@ pub(super) struct Seat {
     pub(super) held: HashSet<RequestId>,
     /// Handed over to it, and of no use any more; it has not heard so yet.
     pub(super) cancelled: VecDeque<RequestId>,
+    /// It takes nothing more, and is there only for what it has.
+    pub(super) retired: bool,
     /// Whether it has asked for more since it last got something. One that does not ask gets nothing.
     pub(super) listening: bool,
     /// Whether what is assigned was so already at the last tick.
@@ -49,6 +51,7 @@ impl Seat {
             assigned: VecDeque::new(),
             held: HashSet::new(),
             cancelled: VecDeque::new(),
+            retired: false,
             listening: false,
             overdue: false,
             waker: None,
@@ -69,6 +72,6 @@ impl Seat {
     }
 
     pub(super) fn has_room(&self) -> bool {
-        self.load() < self.capacity
+        !self.retired && self.load() < self.capacity
     }
 }

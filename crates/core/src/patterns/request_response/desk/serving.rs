@@ -89,6 +89,16 @@ impl Desk {
         Poll::Pending
     }
 
+    /// A responder takes nothing more: what it had not taken goes to others, what it has it may finish.
+    pub(in crate::patterns::request_response) fn retire(&mut self, name: &ServiceName, id: SeatId, now: Instant) {
+        let Some(seat) = self.seat_mut(name, id) else { return };
+        seat.retired = true;
+        let assigned = std::mem::take(&mut seat.assigned);
+        self.put_back(name, assigned.into_iter());
+        self.dispatch(name);
+        self.fail_unattended(name, now);
+    }
+
     /// Takes a responder's seat away: what it had not taken goes to others, what it had is lost.
     pub(in crate::patterns::request_response) fn leave(&mut self, name: &ServiceName, id: SeatId, now: Instant) {
         let Some(service) = self.services.get_mut(name) else { return };
@@ -134,7 +144,8 @@ impl Desk {
             self.lose(request);
         }
         self.reassign_overdue();
-        self.services.retain(|_, service| service.is_attended(now) || !service.waiting.is_empty());
+        self.services
+            .retain(|_, service| service.is_attended(now) || !service.waiting.is_empty() || !service.seats.is_empty());
     }
 
     /// Takes from responders what they did not pick up for a whole tick: they are busy with something else.

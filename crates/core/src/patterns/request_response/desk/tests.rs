@@ -13,6 +13,7 @@ use crate::patterns::request_response::responder::Event;
 enum Step {
     Sit { claim: bool, capacity: usize },
     Poll(usize),
+    Retire(usize),
     Leave(usize),
     Submit(Patience),
     Retry(usize),
@@ -28,6 +29,7 @@ fn step() -> impl Strategy<Value = Step> {
             Step::Sit { claim, capacity: if claim { 1 } else { capacity } }
         }),
         8 => (0..8_usize).prop_map(Step::Poll),
+        1 => (0..8_usize).prop_map(Step::Retire),
         2 => (0..8_usize).prop_map(Step::Leave),
         6 => patience.prop_map(Step::Submit),
         2 => (0..16_usize).prop_map(Step::Retry),
@@ -42,6 +44,7 @@ struct Model {
     now: Instant,
     name: ServiceName,
     seats: Vec<SeatId>,
+    retired: Vec<SeatId>,
     /// Requests that were taken in, and what their callers have heard.
     callers: Vec<(RequestId, mpsc::Receiver<Notice>)>,
     n_done: HashMap<RequestId, usize>,
@@ -56,6 +59,7 @@ impl Model {
             now: Instant::now(),
             name: ServiceName::parse("echo").unwrap(),
             seats: Vec::new(),
+            retired: Vec::new(),
             callers: Vec::new(),
             n_done: HashMap::new(),
             last_id: 0,
@@ -74,7 +78,12 @@ impl Model {
                 let event = self.desk.poll(&self.name, seat, &mut Context::from_waker(Waker::noop()), self.now);
                 if let Poll::Ready(Some(Event::Request(incoming))) = event {
                     assert!(!self.n_done.contains_key(&incoming.id), "a finished request was handed out");
+                    assert!(!self.retired.contains(&seat), "one that wants no more got a request");
                 }
+            }
+            Step::Retire(i) if i < self.seats.len() => {
+                self.desk.retire(&self.name, self.seats[i], self.now);
+                self.retired.push(self.seats[i]);
             }
             Step::Leave(i) if i < self.seats.len() => {
                 let seat = self.seats.remove(i);
@@ -97,7 +106,7 @@ impl Model {
                 self.now += Duration::from_secs(seconds);
                 self.desk.keep_time(self.now);
             }
-            Step::Leave(_) | Step::Withdraw(_) => {}
+            Step::Retire(_) | Step::Leave(_) | Step::Withdraw(_) => {}
         }
     }
 
@@ -158,7 +167,8 @@ impl Model {
         }
         let impatient = |id| desk.requests.get(id).is_some_and(|entry| entry.submission.patience == Patience::None);
         let claimed_before = service.attended_until.is_some();
-        assert!(!service.seats.is_empty() || claimed_before || !service.waiting.iter().any(impatient));
+        let serving = service.seats.values().any(|seat| !seat.retired);
+        assert!(serving || claimed_before || !service.waiting.iter().any(impatient));
     }
 }
 
