@@ -89,14 +89,22 @@ impl Doors {
     /// Takes a new connection into the rounds.
     pub(crate) fn look_after(self: &Arc<Self>, socket: &Arc<Socket>) {
         let first_due = self.now_ms() + self.limits_ms.ping.min(self.limits_ms.stall);
-        let mut rounds = self.rounds.lock();
-        rounds.insert(first_due, ms(self.tick), Arc::downgrade(socket));
-        if !std::mem::replace(&mut rounds.walking, true) {
-            tokio::spawn(walk(Arc::clone(self)));
-        }
-        drop(rounds);
+        self.look_at(socket, first_due);
         if self.shutdown.has_begun() {
             socket.stop();
+        }
+    }
+
+    /// Takes a connection that is ending into the rounds once more, for when its closing time is up.
+    pub(crate) fn look_again(self: &Arc<Self>, socket: &Arc<Socket>) {
+        self.look_at(socket, self.now_ms() + self.limits_ms.closing);
+    }
+
+    fn look_at(self: &Arc<Self>, socket: &Arc<Socket>, due_ms: u64) {
+        let mut rounds = self.rounds.lock();
+        rounds.insert(due_ms, ms(self.tick), Arc::downgrade(socket));
+        if !std::mem::replace(&mut rounds.walking, true) {
+            tokio::spawn(walk(Arc::clone(self)));
         }
     }
 
