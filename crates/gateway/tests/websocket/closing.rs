@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{interval, timeout};
 
-use crate::support::{PATIENCE, Server, frame, name, read_close};
+use crate::support::{PATIENCE, Server, frame, name, read_close, read_frame};
 
 /// Far less than the times that are not to be waited for.
 const SOON: Duration = Duration::from_secs(10);
@@ -107,4 +107,19 @@ async fn the_end_of_a_closed_topic_waits_for_a_slow_reader() {
     let mut slow = server.connect_narrow("/topics/a?offset=-1").await;
     read_slowly(&mut slow).await;
     check_closed(&mut slow, 1000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_reads_slowly_is_not_silent() {
+    let server = Server::with(config(|websocket| {
+        websocket.ping = Duration::from_millis(700);
+        websocket.silence = Duration::from_millis(1_400);
+    }))
+    .await;
+    server.create("a", "application/octet-stream", None).await;
+    server.publish("a", "application/octet-stream", &[&vec![7; LARGE_BYTES]]).await;
+    let mut slow = server.connect_narrow("/topics/a?offset=-1").await;
+    read_slowly(&mut slow).await;
+    // Only when it takes nothing more, as there is nothing, is it asked whether it is there.
+    assert_eq!(read_frame(&mut slow).await, Some((9, Vec::new())));
 }

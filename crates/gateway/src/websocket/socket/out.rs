@@ -219,6 +219,11 @@ impl Socket {
         self.heard_ms.store(self.doors.now_ms(), Ordering::Relaxed);
     }
 
+    /// The client has made room, so it is there, whether it says something or not.
+    fn took(&self) {
+        self.heard_ms.fetch_max(self.doors.now_ms(), Ordering::Relaxed);
+    }
+
     /// For the task: it does not read now, so that silence means nothing.
     pub(crate) fn not_listening(&self) {
         self.heard_ms.store(u64::MAX, Ordering::Relaxed);
@@ -249,7 +254,9 @@ impl Socket {
                 Ok(n) => {
                     out.pieces.advance(n);
                     out.unflushed = true;
-                    out.stalled_since_ms = None;
+                    if out.stalled_since_ms.take().is_some() {
+                        self.took();
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_passing(&error) => return self.blocked(out),
