@@ -38,7 +38,7 @@ impl Socket {
             self.task.wake();
             return Some(now_ms + limits.closing);
         }
-        if out.stopping_since_ms.is_some_and(|since_ms| now_ms >= since_ms + limits.closing) {
+        if out.stopping_since_ms.is_some_and(|since_ms| now_ms >= since_ms + limits.goodbye) {
             self.begin_close(&mut out, &Close::going_away());
             self.task.wake();
             return Some(now_ms + limits.closing);
@@ -55,7 +55,7 @@ impl Socket {
         let quiet = if out.pinged_at_heard_ms == Some(heard_ms) { limits.silence } else { limits.ping };
         // One that stalls after this look is to be noticed in time too.
         let stalled = since_ms.unwrap_or(now_ms) + limits.stall;
-        let stopping = out.stopping_since_ms.map_or(u64::MAX, |since_ms| since_ms + limits.closing);
+        let stopping = out.stopping_since_ms.map_or(u64::MAX, |since_ms| since_ms + limits.goodbye);
         Some(stalled.min(stopping).min(heard_ms + quiet))
     }
 
