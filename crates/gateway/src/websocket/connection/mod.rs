@@ -20,6 +20,8 @@ use crate::websocket::work::Work;
 
 /// At so many unwritten answers the hub stops reading from a client.
 const ANSWERS_MAX: usize = 256;
+/// Or at so many bytes of them.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// And at so many bytes in commands that are under way.
 const BYTES_UNDER_WAY_MAX: usize = 16 << 20;
 /// Rounds of work before other tasks get their turn.
@@ -90,7 +92,9 @@ impl<P: Protocol> Connection<P> {
 
     /// Reading would only add to what cannot be answered yet.
     fn is_busy(&self) -> bool {
-        self.work.bytes() >= BYTES_UNDER_WAY_MAX || self.work.n_counted() + self.socket.n_answers() >= ANSWERS_MAX
+        self.work.bytes() >= BYTES_UNDER_WAY_MAX
+            || self.work.n_counted() + self.socket.n_answers() >= ANSWERS_MAX
+            || self.socket.answer_bytes() >= ANSWER_BYTES_MAX
     }
 
     fn round(&mut self, cx: &mut Context<'_>) -> Round {

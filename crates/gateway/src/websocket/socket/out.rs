@@ -199,6 +199,11 @@ impl Socket {
         self.out.lock().pieces.n_answers()
     }
 
+    /// Their bytes.
+    pub(crate) fn answer_bytes(&self) -> usize {
+        self.out.lock().pieces.answer_bytes()
+    }
+
     /// Whether the close frame is on its way.
     pub(crate) fn is_closing(&self) -> bool {
         matches!(self.out.lock().phase, Phase::Closing { .. } | Phase::Dead)
