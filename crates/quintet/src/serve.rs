@@ -200,7 +200,7 @@ async fn run_until_told(
     gateway.hub().hold_groups();
     gateway.shutdown().begin();
     tokio::select! {
-        ended = end(gateway, &mut doors, deadline, settings.shutdown_timeout) => ended,
+        ended = end(gateway, &mut doors, deadline, settings.grace()) => ended,
         again = signals.next() => {
             tracing::warn!(signal = again.name(), "stopped at once; what was not acknowledged may be lost");
             again.exit_now()
@@ -212,11 +212,11 @@ async fn end(
     gateway: &Gateway,
     doors: &mut JoinSet<std::io::Result<()>>,
     deadline: Instant,
-    time: Duration,
+    grace: Duration,
 ) -> anyhow::Result<()> {
     let drained = async { while doors.join_next().await.is_some() {} };
     // Half of the time is for requests to end by themselves. What waits then (for a reply, say) is ended by the hub.
-    if timeout(time / 2, drained).await.is_err() {
+    if timeout(grace, drained).await.is_err() {
         tracing::info!("requests are still under way; they are ended");
     }
     match timeout_at(deadline, gateway.hub().shutdown()).await {

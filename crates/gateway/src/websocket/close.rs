@@ -25,6 +25,11 @@ impl Close {
         Self::new(code::GOING_AWAY, "the hub is stopping; reconnect with your cursor")
     }
 
+    /// What came before the client's close frame is not dealt with in time.
+    pub(crate) fn unfinished() -> Self {
+        Self::new(code::INTERNAL, "what came before the close takes too long; it may be done or not")
+    }
+
     /// The client holds too much of what all share.
     pub(crate) fn too_much_received() -> Self {
         Self::new(code::TOO_MANY, "the hub is receiving too much at once; come back in a moment")

@@ -14,6 +14,9 @@ pub struct WebSocketConfig {
     pub silence: Duration,
     /// How long a closing handshake may take. Default 2 s.
     pub closing: Duration,
+    /// How long replies to requests in hand are taken when the hub is stopping. The binary gives half of the time that
+    /// an orderly end may take, as it gives requests over HTTP. Default 5 s.
+    pub goodbye: Duration,
     /// How exactly the times above are kept. Default 1 s.
     pub tick: Duration,
     /// What the kernel is asked to hold for one connection at most (`SO_SNDBUF`; Linux takes twice as much). Default
@@ -34,6 +37,7 @@ impl Default for WebSocketConfig {
             ping: Duration::from_secs(30),
             silence: Duration::from_secs(60),
             closing: Duration::from_secs(2),
+            goodbye: Duration::from_secs(5),
             tick: Duration::from_secs(1),
             send_buffer_bytes: 128 << 10,
             unsent_bytes: 256 << 20,

@@ -33,6 +33,7 @@ pub(crate) struct LimitsMs {
     pub(crate) ping: u64,
     pub(crate) silence: u64,
     pub(crate) closing: u64,
+    pub(crate) goodbye: u64,
 }
 
 /// Connections by the time at which they are to be looked at.
@@ -53,6 +54,7 @@ impl Doors {
                 ping: ms(config.ping),
                 silence: ms(config.silence),
                 closing: ms(config.closing),
+                goodbye: ms(config.goodbye),
             },
             tick: config.tick.max(Duration::from_millis(1)),
             send_buffer_bytes: config.send_buffer_bytes,
@@ -89,14 +91,22 @@ impl Doors {
     /// Takes a new connection into the rounds.
     pub(crate) fn look_after(self: &Arc<Self>, socket: &Arc<Socket>) {
         let first_due = self.now_ms() + self.limits_ms.ping.min(self.limits_ms.stall);
-        let mut rounds = self.rounds.lock();
-        rounds.insert(first_due, ms(self.tick), Arc::downgrade(socket));
-        if !std::mem::replace(&mut rounds.walking, true) {
-            tokio::spawn(walk(Arc::clone(self)));
-        }
-        drop(rounds);
+        self.look_at(socket, first_due);
         if self.shutdown.has_begun() {
             socket.stop();
+        }
+    }
+
+    /// Takes a connection that is ending into the rounds once more, for when its closing time is up.
+    pub(crate) fn look_again(self: &Arc<Self>, socket: &Arc<Socket>) {
+        self.look_at(socket, self.now_ms() + self.limits_ms.closing);
+    }
+
+    fn look_at(self: &Arc<Self>, socket: &Arc<Socket>, due_ms: u64) {
+        let mut rounds = self.rounds.lock();
+        rounds.insert(due_ms, ms(self.tick), Arc::downgrade(socket));
+        if !std::mem::replace(&mut rounds.walking, true) {
+            tokio::spawn(walk(Arc::clone(self)));
         }
     }
 
@@ -122,11 +132,11 @@ impl Doors {
         }
     }
 
-    /// Tells everyone that the hub is stopping, and looks at all of them when they should be gone.
+    /// Tells everyone that the hub is stopping, and looks at all of them when the first should be gone.
     fn stop(&self) {
         let mut rounds = self.rounds.lock();
         let sockets: Vec<Weak<Socket>> = std::mem::take(&mut rounds.due).into_values().flatten().collect();
-        let due_ms = self.now_ms() + self.limits_ms.closing;
+        let due_ms = self.now_ms() + self.limits_ms.closing.min(self.limits_ms.goodbye);
         rounds.due.insert(due_ms, sockets.clone());
         drop(rounds);
         sockets.iter().filter_map(Weak::upgrade).for_each(|socket| socket.stop());

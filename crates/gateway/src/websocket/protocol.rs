@@ -35,6 +35,10 @@ pub(crate) trait Protocol: Unpin + Send + 'static {
     /// The hub is stopping: the last words.
     fn farewell(&mut self, link: &mut Link<'_, Self::Done>);
 
+    /// The client has closed, or is gone: nothing more is to be delivered or served, but what it holds is still its own
+    /// until its last words are dealt with.
+    fn leave(&mut self);
+
     /// The connection closes: nothing more is to be delivered or served.
     fn release(&mut self);
 

@@ -320,3 +320,26 @@ async fn a_consumer_that_never_reads_again_loses_what_it_holds() {
     let delivered = other.delivered(number, 200).await;
     assert_eq!(delivered[0]["delivery"]["reason"], "member-lost");
 }
+
+#[tokio::test]
+async fn acknowledgements_right_before_a_close_count() {
+    let server = Server::start().await;
+    server.put_group(|_| {}).await;
+    server.work(&["1", "2", "3"]).await;
+    let mut anna = server.connect("/ws").await;
+    let number = anna.consume(2, "anna").await;
+    let held = anna.delivered(number, 2).await;
+    let ack = json!({"id": "ack", "ack": {"consumer": number, "deliveries": ids(&held)}}).to_string();
+    let bytes = [frame(0x81, ack.as_bytes()), frame(0x88, &1000_u16.to_be_bytes())].concat();
+    anna.0.get_mut().write_all(&bytes).await.unwrap();
+    let answer = anna.json().await;
+    assert_eq!((&answer["id"], answer["ok"]["results"].as_array().unwrap().len()), (&json!("ack"), 2));
+    assert_eq!(anna.closed().await.0, 1000);
+    // What the acknowledgements have made room for is not lost either.
+    let mut bert = server.connect("/ws").await;
+    let number = bert.consume(5, "bert").await;
+    assert_eq!(texts(&bert.delivered(number, 1).await), ["3"]);
+    until(async || server.info().await.members.len() == 1).await;
+    let info = server.info().await;
+    assert_eq!((info.in_flight, info.waiting, info.lag), (1, 0, 0));
+}

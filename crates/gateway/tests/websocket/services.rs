@@ -1,8 +1,11 @@
 //! `/ws`: requests and responders.
 
+use std::time::Duration;
+
+use quintet_gateway::config::GatewayConfig;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Server};
+use crate::support::{Client, PATIENCE, Server, read_close, read_frame};
 
 async fn responder(server: &Server, concurrency: u32) -> Client {
     let mut client = server.connect("/ws").await;
@@ -145,5 +148,44 @@ async fn a_stopping_hub_waits_for_what_is_being_served() {
     }
     responder.ask(&format!(r#"{{"id":1,"reply":{{"request":"{}","data":"late"}}}}"#, id(&asked))).await;
     assert_eq!(caller.json().await["ok"]["data"], "late");
+    assert_eq!((caller.closed().await.0, responder.closed().await.0), (1001, 1001));
+}
+
+fn stopping(goodbye: Duration) -> GatewayConfig {
+    let mut config = GatewayConfig::default();
+    config.websocket.tick = Duration::from_millis(10);
+    config.websocket.closing = Duration::from_millis(100);
+    config.websocket.goodbye = goodbye;
+    config
+}
+
+#[tokio::test]
+async fn replies_have_more_than_the_closing_time() {
+    let server = Server::with(stopping(PATIENCE)).await;
+    let mut responder = responder(&server, 1).await;
+    let mut caller = server.connect("/ws").await;
+    caller.send(r#"{"id":1,"request":{"service":"echo"}}"#).await;
+    let asked = responder.json().await;
+    // One that has nothing in hand, and does not answer the close: its end says that the closing time is over.
+    let mut idle = server.connect_bare("/ws").await;
+    server.gateway.shutdown().begin();
+    assert_eq!(read_close(&mut idle).await, 1001);
+    assert_eq!(read_frame(&mut idle).await, None);
+    for client in [&mut caller, &mut responder] {
+        assert!(client.json().await.get("goodbye").is_some());
+    }
+    responder.ask(&format!(r#"{{"id":1,"reply":{{"request":"{}","data":"late"}}}}"#, id(&asked))).await;
+    assert_eq!(caller.json().await["ok"]["data"], "late");
+    assert_eq!((caller.closed().await.0, responder.closed().await.0), (1001, 1001));
+}
+
+#[tokio::test]
+async fn a_stopping_hub_does_not_wait_for_ever() {
+    let server = Server::with(stopping(Duration::from_millis(50))).await;
+    let mut responder = responder(&server, 1).await;
+    let mut caller = server.connect("/ws").await;
+    caller.send(r#"{"id":1,"request":{"service":"echo","wait":300}}"#).await;
+    responder.json().await;
+    server.gateway.shutdown().begin();
     assert_eq!((caller.closed().await.0, responder.closed().await.0), (1001, 1001));
 }

@@ -157,3 +157,20 @@ async fn subscriptions_share_a_full_connection() {
     check_shared(Server::start().await).await;
     check_shared(Server::mounted(GatewayConfig::default()).await).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_answers_that_are_not_read_stop_the_reading_sooner() {
+    let server = Server::with(config(|websocket| websocket.stall = Duration::from_secs(1))).await;
+    let mut stream = server.connect_narrow("/ws").await;
+    // The refusal repeats the name.
+    let name = "not a header's name ".repeat(50_000);
+    let refused = format!(r#"{{"id":1,"publish":{{"topic":"a","data":0,"headers":{{"{name}":"x"}}}}}}"#);
+    let publish = frame(0x81, br#"{"id":2,"publish":{"topic":"a","data":0}}"#);
+    for _ in 0..25 {
+        stream.write_all(&[frame(0x81, refused.as_bytes()), publish.clone()].concat()).await.unwrap();
+    }
+    // Closed without having taken them all: some were only drained.
+    assert_eq!(read_close(&mut stream).await, 4408);
+    let n_taken = server.messages("a").await;
+    assert!(n_taken < 10, "the hub has taken {n_taken} of 25 commands without being read");
+}

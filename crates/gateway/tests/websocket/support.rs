@@ -9,6 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use quintet_core::cursor::LogId;
+use quintet_core::engine::Engine;
 use quintet_core::engine::memory::MemoryEngine;
 use quintet_core::engine::transaction::{Retention, TopicConfig};
 use quintet_core::hub::{CreateTopic, Hub, HubConfig};
@@ -22,7 +23,7 @@ use quintet_gateway::serve::{ServeConfig, serve};
 use quintet_gateway::state::Gateway;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -47,7 +48,11 @@ impl Server {
     }
 
     pub(crate) async fn within(config: GatewayConfig, limits: Limits) -> Self {
-        let (hub, gateway) = doors(config, limits);
+        Self::on(Arc::new(MemoryEngine::new(LogId(7), limits.clone())), config, limits).await
+    }
+
+    pub(crate) async fn on(engine: Arc<dyn Engine>, config: GatewayConfig, limits: Limits) -> Self {
+        let (hub, gateway) = doors(engine, config, limits);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let shutdown = gateway.shutdown().clone();
@@ -57,7 +62,8 @@ impl Server {
 
     /// In an application whose streams are not bare sockets, as behind TLS.
     pub(crate) async fn mounted(config: GatewayConfig) -> Self {
-        let (hub, gateway) = doors(config, Limits::default());
+        let engine = Arc::new(MemoryEngine::new(LogId(7), Limits::default()));
+        let (hub, gateway) = doors(engine, config, Limits::default());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let router = router(gateway.clone());
@@ -99,7 +105,17 @@ impl Server {
 
     /// A connection on which anything can be sent.
     pub(crate) async fn connect_bare(&self, path: &str) -> TcpStream {
-        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        self.upgrade(TcpStream::connect(&self.address).await.unwrap(), path).await
+    }
+
+    /// The same, with little room in the kernel, so that what is not read stays with the hub.
+    pub(crate) async fn connect_narrow(&self, path: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(32 << 10).unwrap();
+        self.upgrade(socket.connect(self.address.parse().unwrap()).await.unwrap(), path).await
+    }
+
+    async fn upgrade(&self, mut stream: TcpStream, path: &str) -> TcpStream {
         let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
@@ -140,6 +156,10 @@ impl Server {
         self.hub.create_topic(create).await.unwrap();
     }
 
+    pub(crate) async fn messages(&self, topic: &str) -> u64 {
+        self.hub.describe(&name(topic)).await.map_or(0, |info| info.messages)
+    }
+
     pub(crate) async fn followers(&self, topic: &str) -> usize {
         self.hub.describe(&name(topic)).await.map_or(0, |info| info.followers)
     }
@@ -150,8 +170,7 @@ impl Server {
     }
 }
 
-fn doors(config: GatewayConfig, limits: Limits) -> (Arc<Hub>, Gateway) {
-    let engine = Arc::new(MemoryEngine::new(LogId(7), limits.clone()));
+fn doors(engine: Arc<dyn Engine>, config: GatewayConfig, limits: Limits) -> (Arc<Hub>, Gateway) {
     let hub = Hub::start(HubConfig { limits, ..HubConfig::new(engine) }).unwrap();
     let gateway = Gateway::new(Arc::clone(&hub), config);
     (hub, gateway)

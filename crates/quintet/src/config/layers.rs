@@ -172,6 +172,7 @@ mod tests {
         assert_eq!(settings.limits.read_bytes, 9 << 10);
         assert_eq!(settings.limits.batch_messages, 10_000);
         assert_eq!(settings.shutdown_timeout, Duration::from_secs(1));
+        assert_eq!(settings.gateway().unwrap().websocket.goodbye, Duration::from_millis(500));
         assert_eq!(settings.listen, ["127.0.0.1:7070"]);
     }
 

@@ -41,7 +41,7 @@ pub(crate) struct Settings {
     pub(crate) tokens: Vec<TokenEntry>,
     /// The hub's bounds.
     pub(crate) limits: Limits,
-    /// The doors; its tokens and origins are put in by [`Settings::gateway`].
+    /// The doors; its tokens, origins and time to say goodbye are put in by [`Settings::gateway`].
     pub(crate) doors: GatewayConfig,
     /// The accept loop; its time to drain is put in by [`Settings::connections`], the certificate by `crate::serve`.
     pub(crate) http: ServeConfig,
@@ -76,7 +76,14 @@ impl Settings {
     /// The gateway's part.
     pub(crate) fn gateway(&self) -> Result<GatewayConfig, String> {
         let origins = OriginRules::new(&self.allowed_origins, &self.allowed_hosts);
-        Ok(GatewayConfig { tokens: tokens(&self.tokens)?, origins, ..self.doors.clone() })
+        let mut config = GatewayConfig { tokens: tokens(&self.tokens)?, origins, ..self.doors.clone() };
+        config.websocket.goodbye = self.grace();
+        Ok(config)
+    }
+
+    /// How long what is under way may take to end by itself when the hub is stopping.
+    pub(crate) fn grace(&self) -> Duration {
+        self.shutdown_timeout / 2
     }
 
     /// The accept loop's part, with this long to finish what is under way.

@@ -121,7 +121,14 @@ impl Frame {
     }
 }
 
-fn bad(id: Option<Id>, kind: Kind, detail: String) -> BadCommand {
+/// Details repeat what the client sent, which may be large; the beginning is enough to find it again.
+const DETAIL_BYTES_MAX: usize = 1_000;
+
+fn bad(id: Option<Id>, kind: Kind, mut detail: String) -> BadCommand {
+    if detail.len() > DETAIL_BYTES_MAX {
+        detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
+        detail.push('…');
+    }
     BadCommand { id, kind, detail }
 }
 

@@ -290,3 +290,10 @@ proptest! {
         drop(hub::Frame::parse(&text));
     }
 }
+
+#[test]
+fn a_large_frame_is_not_repeated_to_say_what_is_wrong() {
+    let unknown = format!(r#"{{"id":1,"{}":1}}"#, "ü".repeat(100_000));
+    let bad = Command::parse(&unknown).unwrap_err();
+    assert!(bad.id == Some(Id::from(1)) && bad.detail.contains("üüü") && bad.detail.len() < 1_100, "{}", bad.detail);
+}

@@ -148,6 +148,10 @@ impl Protocol for Raw {
         }
     }
 
+    fn leave(&mut self) {
+        self.follower = None;
+    }
+
     fn release(&mut self) {
         self.follower = None;
         self.guard = None;

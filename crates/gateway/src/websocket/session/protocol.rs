@@ -174,6 +174,12 @@ impl Protocol for Session {
         link.socket.send(&goodbye.encode(), false);
     }
 
+    fn leave(&mut self) {
+        self.subscriptions.clear();
+        self.responders.clear();
+        self.handed.clear();
+    }
+
     fn release(&mut self) {
         self.subscriptions.clear();
         self.consumers.clear();

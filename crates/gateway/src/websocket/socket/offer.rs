@@ -22,21 +22,21 @@ impl Socket {
     pub(crate) fn offer(&self, follower: u32, frames: Frames<'_>, is_wanted: impl FnOnce() -> bool) -> Taken {
         let mut out = self.out.lock();
         if out.phase != Phase::Open || !is_wanted() {
-            return Taken::Gone;
+            return refused(&out);
         }
         if frames.head.is_empty() && frames.body.is_empty() {
             return Taken::Yes;
         }
         if !out.pieces.is_empty() || out.unflushed {
             match self.flush(&mut out, None) {
-                Flushed::All => {}
+                Flushed::All if out.phase == Phase::Open => {}
                 Flushed::Blocked => {
                     out.full.push(follower);
                     drop(out);
                     self.task.wake();
                     return Taken::No;
                 }
-                Flushed::Dead => return self.died(),
+                Flushed::All | Flushed::Dead => return self.died(&out),
             }
         }
         let slices = [IoSlice::new(frames.head), IoSlice::new(frames.body)];
@@ -45,8 +45,8 @@ impl Socket {
             Ok(n) => n,
             Err(error) if is_passing(&error) => 0,
             Err(_) => {
-                out.phase = Phase::Dead;
-                return self.died();
+                self.broken(&mut out);
+                return self.died(&out);
             }
         };
         if written == frames.head.len() + frames.body.len() && self.flush(&mut out, None) == Flushed::All {
@@ -59,7 +59,7 @@ impl Socket {
         if self.doors.unsent().is_exceeded() {
             tracing::warn!("a client that does not read loses its connection: too much is held for such clients");
             out.phase = Phase::Dead;
-            return self.died();
+            return self.died(&out);
         }
         if written < frames.head.len() + frames.body.len() {
             let head = Bytes::copy_from_slice(frames.head);
@@ -76,7 +76,7 @@ impl Socket {
     pub(crate) fn notice(&self, follower: u32, frame: Bytes, is_wanted: impl FnOnce() -> bool) -> Taken {
         let mut out = self.out.lock();
         if out.phase != Phase::Open || !is_wanted() {
-            return Taken::Gone;
+            return refused(&out);
         }
         out.pieces.push(Piece::frame(frame, false));
         match self.flush(&mut out, None) {
@@ -87,7 +87,7 @@ impl Socket {
                 self.task.wake();
                 Taken::YesAndFull
             }
-            Flushed::Dead => self.died(),
+            Flushed::Dead => self.died(&out),
         }
     }
 
@@ -97,8 +97,14 @@ impl Socket {
         self.task.wake();
     }
 
-    fn died(&self) -> Taken {
+    fn died(&self, out: &Out) -> Taken {
         self.task.wake();
-        Taken::Gone
+        refused(out)
     }
+}
+
+/// What is refused while the connection finishes is not taken, but still waits for this follower: what a consumer holds
+/// is its own until its last acknowledgements are dealt with.
+fn refused(out: &Out) -> Taken {
+    if matches!(out.phase, Phase::Finishing { .. }) { Taken::No } else { Taken::Gone }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Socket {
 pub(crate) struct Out {
     pub(crate) pieces: Pieces,
     pub(crate) phase: Phase,
+    /// Writing has failed: nothing reaches the client any more, though what it has sent can still be read.
+    pub(crate) lost: bool,
     /// The transport holds bytes back that have to be flushed.
     pub(crate) unflushed: bool,
     /// Since when the hub is stopping.
@@ -51,9 +53,15 @@ pub(crate) struct Out {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Open,
+    /// The client has closed, or takes nothing any more; what it has sent before is being dealt with. Only answers to
+    /// that are still written.
+    Finishing {
+        since_ms: u64,
+    },
     /// The close frame is written or among the pieces; nothing else may follow it.
     Closing {
         since_ms: u64,
+        written_ms: Option<u64>,
     },
     Dead,
 }
@@ -74,6 +82,7 @@ impl Socket {
         let out = Out {
             pieces: Pieces::default(),
             phase: Phase::Open,
+            lost: false,
             unflushed: false,
             stopping_since_ms: None,
             stalled_since_ms: None,
@@ -102,12 +111,13 @@ impl Socket {
     /// For the task: any frame.
     pub(crate) fn send_frame(&self, frame: Bytes, is_answer: bool) {
         let mut out = self.out.lock();
-        if out.phase == Phase::Open {
-            out.pieces.push(Piece::frame(frame, is_answer));
+        if matches!(out.phase, Phase::Open | Phase::Finishing { .. }) {
+            out.push(Piece::frame(frame, is_answer));
         }
     }
 
-    /// Closes, from anywhere: behind what is there already, and nothing comes behind it.
+    /// Closes, from anywhere: behind what is there already, and nothing comes behind it. A client that has closed is
+    /// answered instead when what it has sent is dealt with.
     pub(crate) fn close(&self, close: &Close) {
         let mut out = self.out.lock();
         if out.phase == Phase::Open {
@@ -117,12 +127,24 @@ impl Socket {
         }
     }
 
+    /// For the task: something that the client has sent cannot be done. That is said to a client that has closed too.
+    pub(crate) fn fail(&self, close: &Close) {
+        let mut out = self.out.lock();
+        if matches!(out.phase, Phase::Open | Phase::Finishing { .. }) {
+            self.begin_close(&mut out, close);
+        }
+    }
+
+    /// For the task: the client has closed, or is gone.
+    pub(crate) fn begin_to_finish(&self) {
+        self.finish_from(&mut self.out.lock());
+    }
+
     /// For the task: the answer to the client's close frame.
     pub(crate) fn echo_close(&self, frame: Bytes) {
         let mut out = self.out.lock();
-        if out.phase == Phase::Open {
-            out.pieces.push(Piece::frame(frame, false));
-            out.phase = Phase::Closing { since_ms: self.doors.now_ms() };
+        if matches!(out.phase, Phase::Finishing { .. }) {
+            self.close_with(&mut out, frame);
         }
     }
 
@@ -133,9 +155,18 @@ impl Socket {
     }
 
     pub(crate) fn begin_close(&self, out: &mut Out, close: &Close) {
-        let frame = write::close(close.code, &close.reason);
-        out.pieces.push(Piece::frame(frame, false));
-        out.phase = Phase::Closing { since_ms: self.doors.now_ms() };
+        self.close_with(out, write::close(close.code, &close.reason));
+    }
+
+    fn close_with(&self, out: &mut Out, frame: Bytes) {
+        out.push(Piece::frame(frame, false));
+        out.phase = Phase::Closing { since_ms: self.doors.now_ms(), written_ms: None };
+    }
+
+    fn finish_from(&self, out: &mut Out) {
+        if out.phase == Phase::Open {
+            out.phase = Phase::Finishing { since_ms: self.doors.now_ms() };
+        }
     }
 
     /// The connection is broken.
@@ -168,9 +199,19 @@ impl Socket {
         self.out.lock().pieces.n_answers()
     }
 
+    /// Their bytes.
+    pub(crate) fn answer_bytes(&self) -> usize {
+        self.out.lock().pieces.answer_bytes()
+    }
+
     /// Whether the close frame is on its way.
     pub(crate) fn is_closing(&self) -> bool {
-        self.out.lock().phase != Phase::Open
+        matches!(self.out.lock().phase, Phase::Closing { .. } | Phase::Dead)
+    }
+
+    /// Whether only what the client has sent before is still being dealt with.
+    pub(crate) fn is_finishing(&self) -> bool {
+        matches!(self.out.lock().phase, Phase::Finishing { .. })
     }
 
     /// Whether the hub is stopping.
@@ -181,6 +222,11 @@ impl Socket {
     /// For the task: something came from the client.
     pub(crate) fn heard(&self) {
         self.heard_ms.store(self.doors.now_ms(), Ordering::Relaxed);
+    }
+
+    /// The client has made room, so it is there, whether it says something or not.
+    fn took(&self) {
+        self.heard_ms.fetch_max(self.doors.now_ms(), Ordering::Relaxed);
     }
 
     /// For the task: it does not read now, so that silence means nothing.
@@ -195,7 +241,11 @@ impl Socket {
         }
     }
 
+    /// Nothing is left to be flushed of a connection that is lost.
     pub(crate) fn flush(&self, out: &mut Out, mut cx: Option<&mut Context<'_>>) -> Flushed {
+        if out.lost {
+            return Flushed::All;
+        }
         let by_task = cx.is_some();
         while !out.pieces.is_empty() {
             let written = out.pieces.write(|slices| match &mut cx {
@@ -209,7 +259,9 @@ impl Socket {
                 Ok(n) => {
                     out.pieces.advance(n);
                     out.unflushed = true;
-                    out.stalled_since_ms = None;
+                    if out.stalled_since_ms.take().is_some() {
+                        self.took();
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_passing(&error) => return self.blocked(out),
@@ -227,6 +279,9 @@ impl Socket {
             Ok(true) => {
                 out.unflushed = false;
                 out.stalled_since_ms = None;
+                if let Phase::Closing { written_ms: written_ms @ None, .. } = &mut out.phase {
+                    *written_ms = Some(self.doors.now_ms());
+                }
                 if !by_task && !out.full.is_empty() {
                     // A sink was faster than the task, which has followers to tell that there is room again.
                     self.task.wake();
@@ -248,9 +303,25 @@ impl Socket {
         Flushed::Blocked
     }
 
-    fn broken(&self, out: &mut Out) -> Flushed {
-        out.phase = Phase::Dead;
-        Flushed::Dead
+    /// Writing has failed. What the client had sent before may wait to be read, or be under way.
+    pub(crate) fn broken(&self, out: &mut Out) -> Flushed {
+        self.finish_from(out);
+        if !matches!(out.phase, Phase::Finishing { .. }) {
+            out.phase = Phase::Dead;
+            return Flushed::Dead;
+        }
+        out.lost = true;
+        out.pieces = Pieces::default();
+        self.task.wake();
+        Flushed::All
+    }
+}
+
+impl Out {
+    fn push(&mut self, piece: Piece) {
+        if !self.lost {
+            self.pieces.push(piece);
+        }
     }
 }
 

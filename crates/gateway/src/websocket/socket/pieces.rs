@@ -27,6 +27,7 @@ pub(crate) struct Piece {
 pub(crate) struct Pieces {
     queue: VecDeque<Piece>,
     n_answers: usize,
+    answer_bytes: usize,
 }
 
 impl Pieces {
@@ -38,8 +39,16 @@ impl Pieces {
         self.n_answers
     }
 
+    /// The bytes of answers that are not written whole.
+    pub(crate) fn answer_bytes(&self) -> usize {
+        self.answer_bytes
+    }
+
     pub(crate) fn push(&mut self, piece: Piece) {
-        self.n_answers += usize::from(piece.is_answer);
+        if piece.is_answer {
+            self.n_answers += 1;
+            self.answer_bytes += piece.size();
+        }
         self.queue.push_back(piece);
     }
 
@@ -64,7 +73,10 @@ impl Pieces {
                 return;
             }
             n -= left;
-            self.n_answers -= usize::from(piece.is_answer);
+            if piece.is_answer {
+                self.n_answers -= 1;
+                self.answer_bytes -= piece.size();
+            }
             self.queue.pop_front();
         }
         // What a burst has needed is not kept while the connection is idle.
@@ -85,8 +97,12 @@ impl Piece {
         Self { head: Bytes::new(), body, written: 0, is_answer }
     }
 
+    fn size(&self) -> usize {
+        self.head.len() + self.body.len()
+    }
+
     fn left(&self) -> usize {
-        (self.head.len() + self.body.len()).saturating_sub(self.written)
+        self.size().saturating_sub(self.written)
     }
 
     fn rest(&self) -> [&[u8]; 2] {
@@ -128,9 +144,10 @@ mod tests {
         for n in 0..6 {
             assert_eq!(rest(&pieces), b"abcdef"[n..].to_vec());
             assert_eq!(pieces.n_answers(), if n < 4 { 2 } else { 1 });
+            assert_eq!(pieces.answer_bytes(), if n < 4 { 6 } else { 2 });
             pieces.advance(1);
         }
-        assert!(pieces.is_empty() && pieces.n_answers() == 0);
+        assert!(pieces.is_empty() && pieces.n_answers() == 0 && pieces.answer_bytes() == 0);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use quintet_wire::websocket as code;
 
 use crate::websocket::close::Close;
+use crate::websocket::doors::LimitsMs;
 use crate::websocket::frame::{PING, write};
 use crate::websocket::socket::out::{Out, Phase, Socket};
 use crate::websocket::socket::pieces::Piece;
@@ -16,8 +17,18 @@ impl Socket {
         let mut out = self.out.lock();
         let since_ms = match out.phase {
             Phase::Dead => return None,
-            Phase::Closing { since_ms } if now_ms >= since_ms + limits.closing => return self.end(&mut out),
-            Phase::Closing { since_ms } => return Some(since_ms + limits.closing),
+            Phase::Closing { since_ms, written_ms } => {
+                let end_ms = closing_end_ms(&out, limits, now_ms, since_ms, written_ms);
+                return if now_ms >= end_ms { self.end(&mut out) } else { Some(end_ms) };
+            }
+            Phase::Finishing { since_ms } if now_ms < since_ms + limits.closing => {
+                return Some(since_ms + limits.closing);
+            }
+            Phase::Finishing { .. } => {
+                self.begin_close(&mut out, &Close::unfinished());
+                self.task.wake();
+                return Some(now_ms + limits.closing);
+            }
             Phase::Open => out.stalled_since_ms,
         };
         if since_ms.is_some_and(|since_ms| now_ms >= since_ms + limits.stall) {
@@ -27,7 +38,7 @@ impl Socket {
             self.task.wake();
             return Some(now_ms + limits.closing);
         }
-        if out.stopping_since_ms.is_some_and(|since_ms| now_ms >= since_ms + limits.closing) {
+        if out.stopping_since_ms.is_some_and(|since_ms| now_ms >= since_ms + limits.goodbye) {
             self.begin_close(&mut out, &Close::going_away());
             self.task.wake();
             return Some(now_ms + limits.closing);
@@ -44,7 +55,7 @@ impl Socket {
         let quiet = if out.pinged_at_heard_ms == Some(heard_ms) { limits.silence } else { limits.ping };
         // One that stalls after this look is to be noticed in time too.
         let stalled = since_ms.unwrap_or(now_ms) + limits.stall;
-        let stopping = out.stopping_since_ms.map_or(u64::MAX, |since_ms| since_ms + limits.closing);
+        let stopping = out.stopping_since_ms.map_or(u64::MAX, |since_ms| since_ms + limits.goodbye);
         Some(stalled.min(stopping).min(heard_ms + quiet))
     }
 
@@ -68,4 +79,15 @@ impl Socket {
             self.task.wake();
         }
     }
+}
+
+/// When a connection that closes is over. The client has its time to answer from when it can have read the close frame;
+/// while it takes what lies before that, it goes on, unless the hub itself is about to end.
+fn closing_end_ms(out: &Out, limits: LimitsMs, now_ms: u64, since_ms: u64, written_ms: Option<u64>) -> u64 {
+    if let Some(written_ms) = written_ms {
+        return written_ms + limits.closing;
+    }
+    let stalled_ms = out.stalled_since_ms.unwrap_or(now_ms) + limits.stall;
+    let stopping = out.stopping_since_ms.map(|stopping_ms| stopping_ms.max(since_ms) + limits.closing);
+    stopping.map_or(stalled_ms, |stopping_ms| stopping_ms.min(stalled_ms))
 }

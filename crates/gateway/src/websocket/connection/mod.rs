@@ -1,24 +1,27 @@
 //! A connection's task: flush, answer, read, as long as there is something to do. Hand-written as one `poll`, so that
-//! an idle connection is a few hundred bytes.
+//! an idle connection is a few hundred bytes. How it ends is in `ending`.
+
+mod ending;
 
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use quintet_wire::websocket as code;
-
 use crate::serve::Guest;
 use crate::websocket::budget::Charge;
 use crate::websocket::close::Close;
+use crate::websocket::connection::ending::{Ending, Input};
 use crate::websocket::frame::parser::Parser;
-use crate::websocket::frame::{CLOSE, Message, PONG, write};
+use crate::websocket::frame::{Message, PONG, write};
 use crate::websocket::protocol::{Link, Protocol, SMALL_BYTES};
 use crate::websocket::socket::{Flushed, Socket};
 use crate::websocket::work::Work;
 
 /// At so many unwritten answers the hub stops reading from a client.
 const ANSWERS_MAX: usize = 256;
+/// Or at so many bytes of them.
+const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// And at so many bytes in commands that are under way.
 const BYTES_UNDER_WAY_MAX: usize = 16 << 20;
 /// Rounds of work before other tasks get their turn.
@@ -50,10 +53,8 @@ pub(crate) struct Connection<P: Protocol> {
     /// Keeps the connection counted.
     _guest: Option<Guest>,
     said_farewell: bool,
-    /// The client has sent its close frame.
-    peer_closed: bool,
-    /// What the client sends cannot be understood any more.
-    deaf: bool,
+    input: Input,
+    ending: Ending,
 }
 
 impl<P: Protocol> Connection<P> {
@@ -67,8 +68,8 @@ impl<P: Protocol> Connection<P> {
             held: None,
             _guest: guest,
             said_farewell: false,
-            peer_closed: false,
-            deaf: false,
+            input: Input::Open,
+            ending: Ending::Not,
         }
     }
 
@@ -91,7 +92,9 @@ impl<P: Protocol> Connection<P> {
 
     /// Reading would only add to what cannot be answered yet.
     fn is_busy(&self) -> bool {
-        self.work.bytes() >= BYTES_UNDER_WAY_MAX || self.work.n_counted() + self.socket.n_answers() >= ANSWERS_MAX
+        self.work.bytes() >= BYTES_UNDER_WAY_MAX
+            || self.work.n_counted() + self.socket.n_answers() >= ANSWERS_MAX
+            || self.socket.answer_bytes() >= ANSWER_BYTES_MAX
     }
 
     fn round(&mut self, cx: &mut Context<'_>) -> Round {
@@ -110,7 +113,9 @@ impl<P: Protocol> Connection<P> {
                 Poll::Pending => Round::Waiting,
             };
         }
-        if flushed == Flushed::All {
+        if self.socket.is_finishing() {
+            self.leave();
+        } else if flushed == Flushed::All {
             for follower in self.socket.take_full() {
                 self.protocol.ready(follower);
             }
@@ -118,12 +123,12 @@ impl<P: Protocol> Connection<P> {
         let mut progress = match self.progress(cx, flushed) {
             Ok(progress) => progress,
             Err(close) => {
-                self.deaf |= close.code == code::PROTOCOL_ERROR || close.code == code::INVALID_TEXT;
-                self.socket.close(&close);
+                self.socket.fail(&close);
                 true
             }
         };
         progress |= self.say_farewell();
+        progress |= self.finish();
         if progress { Round::Worked } else { Round::Waiting }
     }
 
@@ -134,9 +139,12 @@ impl<P: Protocol> Connection<P> {
             let (protocol, mut link) = self.parts();
             protocol.done(&mut link, done)?;
         }
-        if flushed == Flushed::All {
+        if flushed == Flushed::All && self.ending == Ending::Not {
             let (protocol, mut link) = self.parts();
             progress |= protocol.poll_event(&mut link, cx).is_ready();
+        }
+        if self.input != Input::Open {
+            return Ok(progress);
         }
         if self.is_busy() {
             self.socket.not_listening();
@@ -162,7 +170,7 @@ impl<P: Protocol> Connection<P> {
             }
             // The client is gone without a word.
             Ok(_) | Err(_) => {
-                self.socket.kill();
+                self.end_input(Input::Ended);
                 Poll::Ready(Ok(()))
             }
         })
@@ -170,20 +178,22 @@ impl<P: Protocol> Connection<P> {
 
     fn parse(&mut self, bytes: &mut [u8]) -> Result<(), Close> {
         let mut input = bytes;
-        loop {
-            if self.is_busy() {
-                self.unread = input.to_vec();
-                break;
-            }
-            match self.parser.next(&mut input)? {
-                Some(message) => self.receive(message)?,
-                None => break,
-            }
-            if self.peer_closed {
-                return Ok(());
+        let parsed = self.parse_messages(&mut input);
+        // What lies behind a message that fails may be a close frame, which is looked for when the hub has closed.
+        self.unread = if self.input == Input::Open { input.to_vec() } else { Vec::new() };
+        parsed?;
+        if self.input == Input::Open { self.count_held() } else { Ok(()) }
+    }
+
+    fn parse_messages(&mut self, input: &mut &mut [u8]) -> Result<(), Close> {
+        while self.input == Input::Open && !self.is_busy() {
+            match self.parser.next(input) {
+                Ok(Some(message)) => self.receive(message)?,
+                Ok(None) => break,
+                Err(violation) => self.end_input(Input::Garbled(violation)),
             }
         }
-        self.count_held()
+        Ok(())
     }
 
     fn receive(&mut self, message: Message<'_>) -> Result<(), Close> {
@@ -198,9 +208,7 @@ impl<P: Protocol> Connection<P> {
             }
             Message::Pong => Ok(()),
             Message::Close(told) => {
-                self.peer_closed = true;
-                let echo = told.map_or_else(|| write::frame(CLOSE, b""), |code| write::close(code, ""));
-                self.socket.echo_close(echo);
+                self.end_input(Input::Closed(told));
                 Ok(())
             }
         }
@@ -218,49 +226,6 @@ impl<P: Protocol> Connection<P> {
             return Err(Close::too_much_received());
         }
         Ok(())
-    }
-
-    fn say_farewell(&mut self) -> bool {
-        if !self.socket.is_stopping() {
-            return false;
-        }
-        let first = !std::mem::replace(&mut self.said_farewell, true);
-        if first {
-            let (protocol, mut link) = self.parts();
-            protocol.farewell(&mut link);
-        }
-        let over = self.work.is_empty() && !self.protocol.is_awaited();
-        if over {
-            self.socket.close(&Close::going_away());
-        }
-        first || over
-    }
-
-    /// Until the client has closed too, or is gone.
-    fn poll_closing(&mut self, cx: &mut Context<'_>, flushed: Flushed) -> Poll<()> {
-        loop {
-            if self.peer_closed && flushed == Flushed::All {
-                return Poll::Ready(());
-            }
-            let read = BUFFER.with_borrow_mut(|buffer| {
-                let n = match ready!(self.socket.transport.poll_read(cx, buffer)) {
-                    Ok(n @ 1..) => n,
-                    Ok(_) | Err(_) => return Poll::Ready(false),
-                };
-                let mut input = buffer.get_mut(..n).unwrap_or_default();
-                while !self.deaf && !self.peer_closed {
-                    match self.parser.next(&mut input) {
-                        Ok(Some(message)) => self.peer_closed = matches!(message, Message::Close(_)),
-                        Ok(None) => break,
-                        Err(_) => self.deaf = true,
-                    }
-                }
-                Poll::Ready(true)
-            });
-            if !ready!(read) {
-                return Poll::Ready(());
-            }
-        }
     }
 }
 
