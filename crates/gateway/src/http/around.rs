@@ -57,11 +57,12 @@ impl Service<Request> for Surrounded {
 
     fn call(&mut self, mut request: Request) -> Answering {
         let body = body::lend(&mut request);
+        let expects = body.is_some() && request.headers().contains_key(EXPECT);
         let (step, allowed) = match enter(&self.gateway, &mut request) {
             Entry::Answered(response, allowed) => (Step::Answered(Some(response)), allowed),
             Entry::Admitted(allowed) => (Step::Running(self.inner.call(request)), allowed),
         };
-        Answering { gateway: self.gateway.clone(), allowed, body, step }
+        Answering { gateway: self.gateway.clone(), allowed, body, expects, step }
     }
 }
 
@@ -71,6 +72,8 @@ pub(crate) struct Answering {
     /// What a page of a foreign origin is told.
     allowed: Option<HeaderValue>,
     body: Option<Lent>,
+    /// The body comes when it is asked for (`Expect: 100-continue`), which reading it does.
+    expects: bool,
     step: Step,
 }
 
@@ -95,22 +98,33 @@ impl Future for Answering {
                 Step::Answered(response) => {
                     let mut response = response.take().expect("a future is not polled after it was ready");
                     leave(&this.gateway, response.headers_mut(), this.allowed.take());
-                    let Some(left) = this.body.take().and_then(|body| body.take_left()) else {
+                    let Some(body) = this.body.take() else { return Poll::Ready(Ok(response)) };
+                    if this.expects && !body.was_asked_for() {
+                        // This answer is all that the client waits for (RFC 9110 section 10.1.1).
+                        close(&mut response);
                         return Poll::Ready(Ok(response));
-                    };
+                    }
+                    let Some(left) = body.take_left() else { return Poll::Ready(Ok(response)) };
                     this.step = Step::Discarding(Box::pin(body::discard_left(left)), Some(response));
                 }
                 Step::Discarding(discard, response) => {
                     let ended = ready!(discard.as_mut().poll(cx));
                     let mut response = response.take().expect("a future is not polled after it was ready");
-                    if !ended && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    if !ended {
                         // Too much is still to come for the connection to be used again.
-                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                        close(&mut response);
                     }
                     return Poll::Ready(Ok(response));
                 }
             }
         }
+    }
+}
+
+/// Ends the connection with an answer.
+fn close(response: &mut Response) {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

@@ -3,6 +3,8 @@
 
 #[path = "../http/access.rs"]
 mod access;
+#[path = "../http/bodies.rs"]
+mod bodies;
 #[path = "../http/edges.rs"]
 mod edges;
 #[path = "../http/harness.rs"]
