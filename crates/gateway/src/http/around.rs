@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use axum::routing::future::RouteFuture;
-use http::header::{CONNECTION, EXPECT};
+use http::header::{CONNECTION, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::Body as _;
 use quintet_wire::problem::kind::Kind;
@@ -58,7 +58,11 @@ impl Service<Request> for Surrounded {
     fn call(&mut self, mut request: Request) -> Answering {
         let body = body::lend(&mut request);
         let expects = body.is_some() && request.headers().contains_key(EXPECT);
-        let (step, allowed) = match enter(&self.gateway, &mut request) {
+        let entry = match check_coding(request.headers()) {
+            Ok(()) => enter(&self.gateway, &mut request),
+            Err(problem) => Entry::Answered(problem.into_response(), None),
+        };
+        let (step, allowed) = match entry {
             Entry::Answered(response, allowed) => (Step::Answered(Some(response)), allowed),
             Entry::Admitted(allowed) => (Step::Running(self.inner.call(request)), allowed),
         };
@@ -153,6 +157,20 @@ pub(crate) fn enter(gateway: &Gateway, request: &mut Request) -> Entry {
 /// After the handler, or instead of it.
 pub(crate) fn leave(gateway: &Gateway, headers: &mut HeaderMap, allowed: Option<HeaderValue>) {
     origin::finish(&gateway.config().origins, headers, allowed);
+}
+
+/// Refuses a body that is coded for the way other than in chunks (RFC 9112 section 6.1): hyper would give it as it came.
+/// The short way to the handlers takes no such body at all.
+fn check_coding(headers: &HeaderMap) -> Result<()> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => {
+            let detail = "of transfer codings the hub knows chunked, alone and once; send the body without others";
+            Err(Problem::new(Kind::NotImplemented, detail).header("connection", "close"))
+        }
+    }
 }
 
 /// Refuses what is too long before anything looks at it.

@@ -91,7 +91,14 @@ pub(crate) fn told(
     stream_headers(headers, page);
     let private = !asked.gateway.config().tokens.is_empty();
     headers.insert(CACHE_CONTROL, cache_control(caching, private));
-    headers.append(VARY, HeaderValue::from_static("Accept"));
+    headers.append(
+        VARY,
+        HeaderValue::from_static(match caching {
+            Caching::Never | Caching::Revalidate => "Accept",
+            // Who asks to be a member has to come to the hub.
+            Caching::Keep => "Accept, Presence-Id, Presence-Data",
+        }),
+    );
     if known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {

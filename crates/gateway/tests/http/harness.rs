@@ -141,6 +141,12 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap().to_owned())
     }
 
+    /// All lines of a header as one value.
+    pub(crate) fn all(&self, name: &str) -> String {
+        let values: Vec<_> = self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect();
+        values.join(", ")
+    }
+
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> String {
         self.get(name).unwrap_or_else(|| panic!("{}: no header {name} in {:?}", self.line, self.headers))

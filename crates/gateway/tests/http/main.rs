@@ -12,6 +12,7 @@ mod live;
 mod presence;
 mod publishing;
 mod reading;
+mod strict;
 mod topics;
 
 use quintet_gateway::serve::Shortcut;

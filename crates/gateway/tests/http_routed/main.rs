@@ -17,6 +17,8 @@ mod live;
 mod publishing;
 #[path = "../http/reading.rs"]
 mod reading;
+#[path = "../http/strict.rs"]
+mod strict;
 #[path = "../http/topics.rs"]
 mod topics;
 

@@ -1,0 +1,83 @@
+//! What HTTP wants of a server whoever asks: one host, codings that are known, conditions that are not passed over, and
+//! answers that a cache can keep.
+
+use quintet_gateway::origin::OriginRules;
+use tokio::io::AsyncWriteExt;
+
+use crate::harness::{Door, JSON, Setup, until};
+
+/// Sends a request as it stands, and gives the head of the answer.
+async fn exchange(door: &Door, request: &str) -> String {
+    let mut stream = door.connect().await;
+    stream.write_all(request.as_bytes()).await.unwrap();
+    until(&mut stream, "\r\n\r\n").await
+}
+
+#[tokio::test]
+async fn a_request_is_for_one_host() {
+    let door = Door::open().await;
+    let own = format!("Host: {}", door.address);
+    let user = format!("Host: hub.example@{}\r\n", door.address);
+    let two = [format!("{own}\r\nHost: evil.example\r\n"), format!("{own}\r\n{own}\r\n")];
+    let bad = ["", &two[0], &two[1], &user, "Host: localhost:x\r\n", "Host: localhost:99999\r\n"];
+    for (i, hosts) in bad.into_iter().enumerate() {
+        let mut targets = vec!["POST /topics/a", "PATCH /topics/a", "POST /health"];
+        if i < 3 {
+            // Otherwise the target counts, and not what Host is.
+            targets.push("POST http://localhost/topics/a");
+        }
+        for line in targets {
+            let request = format!("{line} HTTP/1.1\r\n{hosts}Content-Length: 2\r\n\r\nhi");
+            let answer = exchange(&door, &request).await;
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{request}{answer}");
+        }
+    }
+    let answer = exchange(&door, "HEAD /topics/a HTTP/1.0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.0 404 "), "nothing was published, and HTTP/1.0 has no Host: {answer}");
+    let whole = format!("POST http://localhost/topics/a HTTP/1.1\r\n{own}\r\nContent-Length: 2\r\n\r\nhi");
+    assert!(exchange(&door, &whole).await.starts_with("HTTP/1.1 204 "));
+}
+
+#[tokio::test]
+async fn a_coding_that_is_not_known_is_refused() {
+    let door = Door::open().await;
+    let chunks = "2\r\nhi\r\n0\r\n\r\n";
+    let codings = ["gzip, chunked", "chunked, chunked", "gzip\r\nTransfer-Encoding: chunked"];
+    for coding in codings {
+        let head = format!("POST /topics/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: {coding}\r\n\r\n");
+        let answer = exchange(&door, &(head + chunks)).await;
+        assert!(answer.starts_with("HTTP/1.1 501 ") && answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+    door.ask("HEAD /topics/a", &[], "").await.is(404);
+    let head = "POST /topics/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: Chunked\r\n\r\n";
+    let answer = exchange(&door, &(head.to_owned() + chunks)).await;
+    assert!(answer.starts_with("HTTP/1.1 204 "), "{answer}");
+}
+
+#[tokio::test]
+async fn any_page_can_use_what_a_cache_kept_for_another() {
+    let cached = "GET /topics/a?limit=1";
+    for (origins, first, varies) in [(&["*"], Some("*"), false), (&["https://app.example"], None, true)] {
+        let mut setup = Setup::default();
+        setup.gateway.origins = OriginRules::new(origins, [""; 0]);
+        let door = Door::with(setup).await;
+        door.ask("POST /topics/a", &[JSON], "[1,2]").await.is(204);
+        let answer = door.ask(cached, &[], "").await.is(200);
+        assert!(answer.header("cache-control").starts_with("public"));
+        assert_eq!(answer.get("access-control-allow-origin").as_deref(), first);
+        assert_eq!(answer.all("vary").contains("Origin"), varies);
+        let page = door.ask(cached, &[("Origin", "https://app.example")], "").await.is(200);
+        assert_eq!(page.header("access-control-allow-origin"), first.unwrap_or("https://app.example"));
+    }
+}
+
+#[tokio::test]
+async fn a_cache_does_not_answer_for_who_asks_to_be_seen() {
+    let door = Door::open().await;
+    door.ask("POST /topics/a", &[JSON], "[1,2]").await.is(204);
+    let answer = door.get("/topics/a?limit=1").await.is(200);
+    assert!(answer.header("cache-control").starts_with("public"));
+    assert!(answer.all("vary").contains("Accept, Presence-Id, Presence-Data"), "{}", answer.all("vary"));
+    let member = door.ask("GET /topics/a?limit=1", &[("Presence-Id", "ada")], "").await.is(200);
+    assert_eq!(member.header("cache-control"), "no-cache");
+}
