@@ -1,6 +1,7 @@
 //! Reading a request's body within bounds: of one body, of all bodies together, and in time. What no handler has read
 //! is read here too, so that the connection stays usable.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::Request;
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt;
+use futures_util::{FutureExt, stream};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
@@ -110,6 +111,12 @@ impl Pace {
         (self.window_end, self.before) = (now + self.window, held);
         brought as u128 >= share
     }
+}
+
+/// The body of an answer to `HEAD` by whoever does not know what a `GET` would give: it has no length, as that may not
+/// be told as nothing (RFC 9110 section 8.6).
+pub(crate) fn untold() -> Body {
+    Body::from_stream(stream::empty::<Result<Bytes, Infallible>>())
 }
 
 /// Lends a request its body, to be taken back when the request is answered without its having been read; none if it

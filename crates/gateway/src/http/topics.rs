@@ -27,7 +27,7 @@ use crate::auth::Caller;
 use crate::convert::token;
 use crate::error::{Problem, Result};
 use crate::http::dialect::Dialect;
-use crate::http::{create, publish, read};
+use crate::http::{body, create, publish, read};
 use crate::origin;
 use crate::serve::Guest;
 use crate::state::Gateway;
@@ -132,7 +132,7 @@ pub(crate) fn check_read(access: &Access, topic: &TopicName) -> Result<()> {
 async fn head(asked: TopicRequest) -> Result<Response> {
     asked.check_read()?;
     let info = asked.gateway.hub().describe(&asked.topic).await.map_err(|error| asked.dialect.refuse(error))?;
-    let mut response = StatusCode::OK.into_response();
+    let mut response = Response::new(body::untold());
     describe(response.headers_mut(), &info);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

@@ -81,3 +81,14 @@ async fn a_cache_does_not_answer_for_who_asks_to_be_seen() {
     let member = door.ask("GET /topics/a?limit=1", &[("Presence-Id", "ada")], "").await.is(200);
     assert_eq!(member.header("cache-control"), "no-cache");
 }
+
+#[tokio::test]
+async fn head_does_not_say_that_there_is_nothing() {
+    let door = Door::open().await;
+    door.publish("a", "text").await;
+    for version in ["HTTP/1.1", "HTTP/1.0"] {
+        let answer = exchange(&door, &format!("HEAD /topics/a {version}\r\nHost: localhost\r\n\r\n")).await;
+        assert!(answer.contains(" 200 OK\r\n") && answer.contains("\r\nstream-next-offset: "), "{answer}");
+        assert!(!answer.contains("content-length"), "{answer}");
+    }
+}
