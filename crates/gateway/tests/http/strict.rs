@@ -4,7 +4,7 @@
 use quintet_gateway::origin::OriginRules;
 use tokio::io::AsyncWriteExt;
 
-use crate::harness::{Door, JSON, Setup, until};
+use crate::harness::{Door, JSON, Setup, TEXT, until};
 
 /// Sends a request as it stands, and gives the head of the answer.
 async fn exchange(door: &Door, request: &str) -> String {
@@ -90,5 +90,17 @@ async fn head_does_not_say_that_there_is_nothing() {
         let answer = exchange(&door, &format!("HEAD /topics/a {version}\r\nHost: localhost\r\n\r\n")).await;
         assert!(answer.contains(" 200 OK\r\n") && answer.contains("\r\nstream-next-offset: "), "{answer}");
         assert!(!answer.contains("content-length"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_fork_is_of_the_topic_that_the_path_names() {
+    let door = Door::open().await;
+    door.ask("PUT /topics/x/v1/stream/y", &[TEXT], "right").await.is(201);
+    door.ask("PUT /topics/y", &[TEXT], "wrong").await.is(201);
+    for source in ["/topics/x/v1/stream/y", "/v1/stream/x/v1/stream/y", "/hub/topics/x/v1/stream/y"] {
+        door.ask("PUT /topics/fork", &[("Stream-Forked-From", source)], "").await.is(201);
+        assert_eq!(door.get("/topics/fork").await.text(), "right", "{source}");
+        door.ask("DELETE /topics/fork", &[], "").await.is(204);
     }
 }
