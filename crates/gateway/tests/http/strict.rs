@@ -104,3 +104,38 @@ async fn a_fork_is_of_the_topic_that_the_path_names() {
         door.ask("DELETE /topics/fork", &[], "").await.is(204);
     }
 }
+
+#[tokio::test]
+async fn what_is_conditional_is_not_done_without_its_condition() {
+    let door = Door::open().await;
+    door.publish("a", "text").await;
+    for condition in [("If-Match", "\"nope\""), ("If-Match", "*"), ("If-None-Match", "*")] {
+        for method in ["DELETE", "PUT", "POST"] {
+            for url in ["/topics/a", "/v1/stream/a", "/topics/new"] {
+                let answer = door.ask(&format!("{method} {url}"), &[TEXT, condition], "more").await;
+                answer.is_problem(400, "bad-header");
+            }
+        }
+    }
+    for line in ["DELETE /groups/a", "PUT /groups/a", "POST /groups/a/redrive"] {
+        door.ask(line, &[("If-Match", "\"nope\"")], "").await.is_problem(400, "bad-header");
+    }
+    assert_eq!(door.get("/topics/a").await.text(), "text");
+    door.ask("HEAD /topics/new", &[], "").await.is(404);
+    door.ask("PUT /topics/new", &[TEXT, ("Content-Range", "bytes 0-3/8")], "part").await.is_problem(400, "bad-header");
+    // No topic has a date, so that conditions by date hold.
+    let date = ("If-Unmodified-Since", "Sat, 01 Jan 2000 00:00:00 GMT");
+    door.ask("DELETE /topics/a", &[date], "").await.is(204);
+}
+
+#[tokio::test]
+async fn a_body_whose_coding_would_be_lost_is_refused() {
+    let door = Door::open().await;
+    for line in ["POST /topics/a", "PUT /topics/a", "POST /v1/stream/a", "POST /responders/a/requests/1"] {
+        let answer = door.ask(line, &[TEXT, ("Content-Encoding", "gzip")], "\u{1f}").await;
+        answer.is_problem(415, "unsupported-media-type");
+        assert_eq!(answer.header("accept-encoding"), "identity");
+    }
+    door.ask("POST /topics/a", &[TEXT, ("Content-Encoding", "Identity")], "text").await.is(204);
+    assert_eq!(door.get("/topics/a").await.text(), "text");
+}
