@@ -4,7 +4,7 @@
 use quintet_gateway::origin::OriginRules;
 use tokio::io::AsyncWriteExt;
 
-use crate::harness::{Door, JSON, Setup, TEXT, until};
+use crate::harness::{CLOSE, Door, ENVELOPES, JSON, Setup, TEXT, until};
 
 /// Sends a request as it stands, and gives the head of the answer.
 async fn exchange(door: &Door, request: &str) -> String {
@@ -138,4 +138,55 @@ async fn a_body_whose_coding_would_be_lost_is_refused() {
     }
     door.ask("POST /topics/a", &[TEXT, ("Content-Encoding", "Identity")], "text").await.is(204);
     assert_eq!(door.get("/topics/a").await.text(), "text");
+}
+
+#[tokio::test]
+async fn what_is_refused_is_refused_whatever_the_client_knows() {
+    let door = Door::open().await;
+    door.publish("a", "text").await;
+    door.ask("POST /topics/a", &[JSON], "1").await.is(204);
+    for known in ["*", "\"x\""] {
+        door.ask("GET /topics/a", &[("If-None-Match", known)], "").await.is_problem(406, "not-acceptable");
+        door.ask("GET /topics/a", &[("If-None-Match", known), ENVELOPES], "").await.is(if known == "*" {
+            304
+        } else {
+            200
+        });
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_an_event_source_is_not_kept() {
+    let door = Door::open().await;
+    let end = door.publish("a", "text").await;
+    door.ask("POST /topics/a", &[CLOSE], "").await.is(204);
+    let headers = [("Accept", "text/event-stream"), ("Last-Event-ID", &*end)];
+    let answer = door.ask("GET /topics/a", &headers, "").await.is(204);
+    assert_eq!(answer.header("cache-control"), "no-cache");
+    assert!(answer.all("vary").contains("Accept, Last-Event-ID"), "{}", answer.all("vary"));
+}
+
+#[tokio::test]
+async fn what_is_quoted_is_no_preference_and_waits_have_no_largest_number() {
+    let door = Door::open().await;
+    let quoted = [("Prefer", "foo=\"a, wait=60, b\"")];
+    let answer = door.ask("GET /topics/a", &quoted, "").await.is(200);
+    assert!(answer.get("preference-applied").is_none());
+    let cursor = answer.header("stream-next-offset");
+    door.publish("a", "text").await;
+    let query = format!("offset={cursor}&live=long-poll&timeout=99999999999999999999");
+    assert_eq!(door.get(&format!("/topics/a?{query}")).await.is(200).text(), "text");
+}
+
+#[tokio::test]
+async fn a_plus_lists_one_level() {
+    let door = Door::open().await;
+    for topic in ["w/a", "w/b", "w/b/c"] {
+        door.publish(topic, "text").await;
+    }
+    for filter in ["w/+", "w/%2B", "w%2F+"] {
+        let page = door.get(&format!("/topics?filter={filter}")).await.is(200).json();
+        let topics: Vec<_> = page["topics"].as_array().unwrap().iter().map(|topic| topic["topic"].clone()).collect();
+        assert_eq!(topics, ["w/a", "w/b"], "{filter}");
+    }
 }
