@@ -109,10 +109,11 @@ fn authenticate(gateway: &Gateway, headers: &HeaderMap, in_query: Option<&str>) 
         let detail = "this hub wants a token: Authorization: Bearer <token>, or ?access_token=<token>";
         return Err(Problem::new(Kind::Unauthenticated, detail));
     };
-    tokens
-        .find(presented.as_bytes())
-        .cloned()
-        .ok_or_else(|| Problem::new(Kind::Unauthenticated, "the token is not one of this hub's; check its spelling"))
+    tokens.find(presented.as_bytes()).cloned().ok_or_else(|| {
+        // RFC 6750 section 3.1.
+        Problem::new(Kind::Unauthenticated, "the token is not one of this hub's; check its spelling")
+            .header("www-authenticate", "Bearer realm=\"quintet\", error=\"invalid_token\"")
+    })
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -14,7 +14,7 @@ use http::header::{
     ACCESS_CONTROL_REQUEST_METHOD, HOST, ORIGIN, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use quintet_wire::problem::kind::Kind;
 
 use crate::error::{Problem, Result};
@@ -121,10 +121,14 @@ pub(crate) fn admit(rules: &OriginRules, request: &Request) -> Admission {
 pub(crate) fn finish(rules: &OriginRules, headers: &mut HeaderMap, allowed: Option<HeaderValue>) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(CROSS_ORIGIN_RESOURCE_POLICY).or_insert(HeaderValue::from_static("cross-origin"));
-    if !rules.origins.all {
+    let allowed = if rules.origins.all {
+        // Also for who is no page: a cache may hand the answer to one.
+        Some(HeaderValue::from_static("*"))
+    } else {
         // Also on answers without CORS: a cache must not hand those to a page that is allowed.
         headers.append(VARY, HeaderValue::from_static("Origin"));
-    }
+        allowed
+    };
     if let Some(origin) = allowed {
         headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
@@ -138,9 +142,30 @@ pub(crate) fn authority(uri: &Uri, headers: &HeaderMap) -> Result<Option<Authori
     }
     let Some(host) = headers.get(HOST) else { return Ok(None) };
     match Authority::try_from(host.as_bytes()) {
-        Ok(authority) => Ok(Some(authority)),
-        Err(_) => Err(Problem::new(Kind::BadHeader, "Host is not a host name with an optional port")),
+        Ok(authority) if is_host_and_port(&authority) => Ok(Some(authority)),
+        _ => Err(Problem::new(Kind::BadHeader, "Host is not a host name with an optional port")),
     }
+}
+
+/// Whether it is nothing else, as `Host` has to be (RFC 9110 section 7.2): no user, and a port that is a number.
+fn is_host_and_port(authority: &Authority) -> bool {
+    match authority.as_str().strip_prefix(authority.host()) {
+        None => false,
+        Some("" | ":") => true,
+        Some(_) => authority.port_u16().is_some(),
+    }
+}
+
+/// Refuses a request whose `Host` is not there exactly once, as HTTP/1.1 has it (RFC 9112 section 3.2): who is between
+/// the client and the hub may go by another one than the hub.
+fn check_one_host(request: &Request) -> Result<()> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let detail = match (hosts.next(), hosts.next()) {
+        (None, _) if request.version() == Version::HTTP_11 => "the request has no Host; HTTP/1.1 wants one",
+        (_, Some(_)) => "the request has several lines of Host; send one",
+        _ => return Ok(()),
+    };
+    Err(Problem::new(Kind::BadHeader, detail))
 }
 
 /// `localhost` and the names below it, which never leave the machine.
@@ -151,7 +176,11 @@ fn is_localhost(host: &str) -> bool {
 
 /// Whether a program calls the hub by its address, as most do: there is nothing about it that could be foreign.
 fn is_plain(uri: &Uri, headers: &HeaderMap) -> bool {
-    let by_address = || headers.get(HOST)?.to_str().ok()?.parse::<SocketAddrV4>().ok();
+    let by_address = || {
+        let mut hosts = headers.get_all(HOST).iter();
+        let host = hosts.next().filter(|_| hosts.next().is_none())?;
+        host.to_str().ok()?.parse::<SocketAddrV4>().ok()
+    };
     uri.authority().is_none()
         && !headers.contains_key(ORIGIN)
         && !headers.contains_key(SEC_FETCH_SITE)
@@ -162,6 +191,7 @@ fn check(rules: &OriginRules, request: &Request, allowed: &mut Option<HeaderValu
     if is_plain(request.uri(), request.headers()) {
         return Ok(());
     }
+    check_one_host(request)?;
     let authority = authority(request.uri(), request.headers())?;
     if let Some(authority) = &authority {
         rules.check_host(authority)?;
@@ -241,6 +271,11 @@ mod tests {
         assert!(allow("http://127.0.0.1:7070").is_some());
         for foreign in ["http://app.example", "https://evil.example", "http://127.0.0.1:8080", "null"] {
             assert!(allow(foreign).is_none(), "{foreign}");
+        }
+        for (good, text) in
+            [(true, "a"), (true, "a:"), (true, "[::1]:80"), (false, "u@a"), (false, "a:b"), (false, "a:65536")]
+        {
+            assert_eq!(is_host_and_port(&text.parse().unwrap()), good, "{text}");
         }
         let all = OriginRules::new(["*"], [""; 0]);
         assert_eq!(all.allow(&HeaderValue::from_static("null"), None).unwrap(), "*");

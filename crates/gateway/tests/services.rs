@@ -229,6 +229,7 @@ async fn replies_to_head_and_replies_without_content_have_no_body() {
     reply.send().await.unwrap();
     let answer = answer.await.unwrap();
     assert_eq!((answer.status(), &answer.headers()["content-type"]), (StatusCode::OK, &"image/png".parse().unwrap()));
+    assert!(!answer.headers().contains_key("content-length"), "what a GET would give is not known");
     assert!(answer.bytes().await.unwrap().is_empty());
     let answer = send(server.get("/services/echo/x"));
     let claimed = server.claim("echo").await;

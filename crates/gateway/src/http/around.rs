@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use axum::routing::future::RouteFuture;
-use http::header::{CONNECTION, EXPECT};
+use http::header::{CONNECTION, EXPECT, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::Body as _;
 use quintet_wire::problem::kind::Kind;
@@ -57,11 +57,16 @@ impl Service<Request> for Surrounded {
 
     fn call(&mut self, mut request: Request) -> Answering {
         let body = body::lend(&mut request);
-        let (step, allowed) = match enter(&self.gateway, &mut request) {
+        let expects = body.is_some() && request.headers().contains_key(EXPECT);
+        let entry = match check_coding(request.headers()) {
+            Ok(()) => enter(&self.gateway, &mut request),
+            Err(problem) => Entry::Answered(problem.into_response(), None),
+        };
+        let (step, allowed) = match entry {
             Entry::Answered(response, allowed) => (Step::Answered(Some(response)), allowed),
             Entry::Admitted(allowed) => (Step::Running(self.inner.call(request)), allowed),
         };
-        Answering { gateway: self.gateway.clone(), allowed, body, step }
+        Answering { gateway: self.gateway.clone(), allowed, body, expects, step }
     }
 }
 
@@ -71,6 +76,8 @@ pub(crate) struct Answering {
     /// What a page of a foreign origin is told.
     allowed: Option<HeaderValue>,
     body: Option<Lent>,
+    /// The body comes when it is asked for (`Expect: 100-continue`), which reading it does.
+    expects: bool,
     step: Step,
 }
 
@@ -95,22 +102,33 @@ impl Future for Answering {
                 Step::Answered(response) => {
                     let mut response = response.take().expect("a future is not polled after it was ready");
                     leave(&this.gateway, response.headers_mut(), this.allowed.take());
-                    let Some(left) = this.body.take().and_then(|body| body.take_left()) else {
+                    let Some(body) = this.body.take() else { return Poll::Ready(Ok(response)) };
+                    if this.expects && !body.was_asked_for() {
+                        // This answer is all that the client waits for (RFC 9110 section 10.1.1).
+                        close(&mut response);
                         return Poll::Ready(Ok(response));
-                    };
+                    }
+                    let Some(left) = body.take_left() else { return Poll::Ready(Ok(response)) };
                     this.step = Step::Discarding(Box::pin(body::discard_left(left)), Some(response));
                 }
                 Step::Discarding(discard, response) => {
                     let ended = ready!(discard.as_mut().poll(cx));
                     let mut response = response.take().expect("a future is not polled after it was ready");
-                    if !ended && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    if !ended {
                         // Too much is still to come for the connection to be used again.
-                        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                        close(&mut response);
                     }
                     return Poll::Ready(Ok(response));
                 }
             }
         }
+    }
+}
+
+/// Ends the connection with an answer.
+fn close(response: &mut Response) {
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
@@ -139,6 +157,20 @@ pub(crate) fn enter(gateway: &Gateway, request: &mut Request) -> Entry {
 /// After the handler, or instead of it.
 pub(crate) fn leave(gateway: &Gateway, headers: &mut HeaderMap, allowed: Option<HeaderValue>) {
     origin::finish(&gateway.config().origins, headers, allowed);
+}
+
+/// Refuses a body that is coded for the way other than in chunks (RFC 9112 section 6.1): hyper would give it as it came.
+/// The short way to the handlers takes no such body at all.
+fn check_coding(headers: &HeaderMap) -> Result<()> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => {
+            let detail = "of transfer codings the hub knows chunked, alone and once; send the body without others";
+            Err(Problem::new(Kind::NotImplemented, detail).header("connection", "close"))
+        }
+    }
 }
 
 /// Refuses what is too long before anything looks at it.

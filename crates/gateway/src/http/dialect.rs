@@ -29,8 +29,12 @@ impl Dialect {
 
     /// The topic's part of a path in either dialect. A path that is in none is taken as the name.
     pub(crate) fn strip_prefix(path: &str) -> &str {
-        let behind = |dialect: Self| path.find(dialect.prefix()).map(|at| &path[at + dialect.prefix().len()..]);
-        behind(Self::Stream).or_else(|| behind(Self::Topics)).unwrap_or_else(|| path.trim_start_matches('/'))
+        let found = |dialect: Self| Some((path.find(dialect.prefix())?, dialect.prefix().len()));
+        // An application may have mounted the hub below a path of its own; behind the first one is the name.
+        match found(Self::Stream).into_iter().chain(found(Self::Topics)).min() {
+            Some((at, len)) => &path[at + len..],
+            None => path.trim_start_matches('/'),
+        }
     }
 
     /// What a topic that does not exist is to a reader.

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use quintet_core::access::{Access, Operation};
 use quintet_core::hub::ListTopics;
-use quintet_core::name::{Filter, TopicName};
+use quintet_core::name::TopicName;
 use quintet_core::topic::TopicInfo;
 use quintet_wire::problem::kind::Kind;
 use quintet_wire::{content, time, topics};
@@ -23,7 +23,7 @@ const SCAN_MAX: usize = 1_001;
 
 pub(crate) async fn list(State(gateway): State<Gateway>, caller: Caller, request: Request) -> Result<Response> {
     let uri = request.uri();
-    let filter = query::parameter(uri, "filter")?.map(|text| Filter::parse(&text)).transpose()?;
+    let filter = query::filter(uri, "filter")?;
     let after = query::parameter(uri, "after")?.filter(|text| !text.is_empty());
     let after = after.map(|text| TopicName::parse(&text)).transpose()?;
     let limit = query::number(uri, "limit")?.unwrap_or(LIMIT_DEFAULT);

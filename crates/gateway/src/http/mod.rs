@@ -19,5 +19,6 @@ pub(crate) mod services;
 pub(crate) mod short_polling;
 pub(crate) mod straight;
 pub(crate) mod topics;
+pub(crate) mod unheeded;
 
 pub use crate::http::router::router;

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
+use http_body::Body as _;
 use quintet_core::access::Operation;
 use quintet_core::message::{ContentType, Headers, NewMessage};
 use quintet_core::patterns::publish_subscribe::{Publish, Published};
@@ -30,21 +31,27 @@ pub(crate) async fn publish(asked: TopicRequest, request: Request) -> Result<Res
     let (parts, body) = request.into_parts();
     let headers = &parts.headers;
     let close = says_closed(headers);
-    let producer = producer::step(headers)?;
-    let bytes = body::receive(&asked.gateway, body).await?;
+    // Before the body, which is not received from who may not publish it.
     if close {
         asked.check(Operation::Manage)?;
     }
+    if !close || body.size_hint().lower() > 0 {
+        asked.check(Operation::Publish)?;
+    }
+    let producer = producer::step(headers)?;
+    let bytes = body::receive(&asked.gateway, body).await?;
     let messages = if bytes.is_empty() {
         if !close {
-            asked.check(Operation::Publish)?;
             let detail = "a message has at least one byte; to close the topic, send Stream-Closed: true";
             return Err(refuse_late(&asked, None, Problem::new(Kind::EmptyBody, detail)).await);
         }
         // A closure without a message has no type, whatever a client's library sends.
         Vec::new()
     } else {
-        asked.check(Operation::Publish)?;
+        if close {
+            // The head may not have told that there is a body.
+            asked.check(Operation::Publish)?;
+        }
         let content_type = required_type(asked.dialect, headers)?;
         let max = asked.gateway.hub().limits().batch_messages;
         match messages(&content_type, headers, &bytes, EmptyArray::IsRefused, max) {

@@ -25,7 +25,7 @@ use crate::error::{Problem, Result};
 use crate::http::publish::message_headers;
 use crate::http::services::headers;
 use crate::http::topics::{decode_path, put, set};
-use crate::http::{body, query};
+use crate::http::{body, query, unheeded};
 use crate::state::Gateway;
 
 /// How long a claim waits that does not say.
@@ -136,6 +136,7 @@ fn target<'a>(caller: &Caller, request: &'a Request) -> Result<(ServiceName, &'a
 }
 
 fn target_request(caller: &Caller, request: &Request) -> Result<(ServiceName, RequestId)> {
+    unheeded::refuse(request.method(), request.headers())?;
     let (service, rest) = target(caller, request)?;
     let id = rest.strip_prefix("requests/").unwrap_or_default();
     Ok((service, RequestId::from_str(id.strip_suffix("/progress").unwrap_or(id))?))

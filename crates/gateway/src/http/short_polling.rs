@@ -80,8 +80,12 @@ pub(crate) fn told(
 ) -> Result<Response> {
     let content_type = page.info.as_ref().map(|info| &info.config.content_type);
     let etag = (caching != Caching::Never).then(|| entity_tag(page, encoding));
+    if encoding == Encoding::Plain {
+        // What is refused is refused whatever the client knows (RFC 9110 section 13.2.1).
+        check_types(&page.batch, content_type)?;
+    }
     let known = etag.as_ref().is_some_and(|etag| known.holds(etag));
-    let body = if known { Bytes::new() } else { body(page, encoding, content_type)? };
+    let body = if known { Bytes::new() } else { body(page, encoding, content_type) };
     let mut response = Body::from(body).into_response();
     let headers = response.headers_mut();
     headers.reserve(HEADERS_EXPECTED);
@@ -91,7 +95,14 @@ pub(crate) fn told(
     stream_headers(headers, page);
     let private = !asked.gateway.config().tokens.is_empty();
     headers.insert(CACHE_CONTROL, cache_control(caching, private));
-    headers.append(VARY, HeaderValue::from_static("Accept"));
+    headers.append(
+        VARY,
+        HeaderValue::from_static(match caching {
+            Caching::Never | Caching::Revalidate => "Accept",
+            // Who asks to be a member has to come to the hub.
+            Caching::Keep => "Accept, Presence-Id, Presence-Data",
+        }),
+    );
     if known {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
@@ -162,9 +173,9 @@ impl Known {
     }
 }
 
-fn body(page: &Page, encoding: Encoding, content_type: Option<&ContentType>) -> Result<Bytes> {
+fn body(page: &Page, encoding: Encoding, content_type: Option<&ContentType>) -> Bytes {
     match encoding {
-        Encoding::Envelopes => Ok(page.batch.encoding(format::ENVELOPES, envelopes)),
+        Encoding::Envelopes => page.batch.encoding(format::ENVELOPES, envelopes),
         Encoding::Plain => plain(&page.batch, content_type),
     }
 }
@@ -176,11 +187,10 @@ fn envelopes(batch: &Batch) -> Bytes {
     out.into()
 }
 
-/// A JSON array of the messages, or their bytes one after the other (Durable Streams section 9.1.5).
-fn plain(batch: &Batch, content_type: Option<&ContentType>) -> Result<Bytes> {
-    let Some(content_type) = content_type else { return Ok(Bytes::new()) };
-    let messages = batch.messages();
-    if let Some(other) = messages.iter().find(|message| !message.content_type.matches(content_type)) {
+/// Refuses what plain bodies cannot tell apart.
+fn check_types(batch: &Batch, content_type: Option<&ContentType>) -> Result<()> {
+    let Some(content_type) = content_type else { return Ok(()) };
+    if let Some(other) = batch.messages().iter().find(|message| !message.content_type.matches(content_type)) {
         let detail = format!(
             "the topic is of type {}, but the message at {} is {}; read it with Accept: {}",
             content_type.as_str(),
@@ -190,9 +200,16 @@ fn plain(batch: &Batch, content_type: Option<&ContentType>) -> Result<Bytes> {
         );
         return Err(Problem::new(Kind::NotAcceptable, detail));
     }
+    Ok(())
+}
+
+/// A JSON array of the messages, or their bytes one after the other (Durable Streams section 9.1.5).
+fn plain(batch: &Batch, content_type: Option<&ContentType>) -> Bytes {
+    let Some(content_type) = content_type else { return Bytes::new() };
+    let messages = batch.messages();
     let json = content::is_application_json(content_type.as_str());
     if let ([message], false) = (messages, json) {
-        return Ok(message.payload.clone());
+        return message.payload.clone();
     }
     let size: usize = messages.iter().map(|message| message.payload.len() + 1).sum();
     let mut out = Vec::with_capacity(size + 2);
@@ -208,5 +225,5 @@ fn plain(batch: &Batch, content_type: Option<&ContentType>) -> Result<Bytes> {
     if json {
         out.push(b']');
     }
-    Ok(out.into())
+    out.into()
 }

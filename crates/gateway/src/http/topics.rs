@@ -27,7 +27,7 @@ use crate::auth::Caller;
 use crate::convert::token;
 use crate::error::{Problem, Result};
 use crate::http::dialect::Dialect;
-use crate::http::{create, publish, read};
+use crate::http::{body, create, publish, read, unheeded};
 use crate::origin;
 use crate::serve::Guest;
 use crate::state::Gateway;
@@ -82,6 +82,7 @@ pub(crate) struct TopicRequest {
 
 fn dispatch(gateway: Gateway, dialect: Dialect, request: Request) -> Result<Answer> {
     let Caller(access) = Caller::of(&gateway, request.headers(), request.extensions())?;
+    unheeded::refuse(request.method(), request.headers())?;
     let path = request.uri().path().strip_prefix(dialect.prefix()).unwrap_or_default();
     let name = decode_path(path)?;
     if dialect == Dialect::Stream && (name == RESERVED_LEVEL || name.starts_with("__ds/")) {
@@ -132,7 +133,7 @@ pub(crate) fn check_read(access: &Access, topic: &TopicName) -> Result<()> {
 async fn head(asked: TopicRequest) -> Result<Response> {
     asked.check_read()?;
     let info = asked.gateway.hub().describe(&asked.topic).await.map_err(|error| asked.dialect.refuse(error))?;
-    let mut response = StatusCode::OK.into_response();
+    let mut response = Response::new(body::untold());
     describe(response.headers_mut(), &info);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::header::{CACHE_CONTROL, VARY};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use quintet_core::batch::{Batch, Format};
 use quintet_core::cursor::{LogId, Position, Since};
 use quintet_core::fanout::Delivery;
@@ -64,7 +65,10 @@ async fn ended(asked: &TopicRequest, since: &Since) -> Option<Response> {
         return None;
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
-    stream_headers(response.headers_mut(), &page);
+    let headers = response.headers_mut();
+    stream_headers(headers, &page);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.append(VARY, HeaderValue::from_static("Accept, Last-Event-ID"));
     Some(response)
 }
 

@@ -25,7 +25,10 @@ async fn a_token_opens_what_it_grants() {
     let answer = door.get("/topics/chat/a").await;
     answer.is_problem(401, "unauthenticated");
     assert!(answer.header("www-authenticate").starts_with("Bearer"));
-    door.ask("GET /topics/chat/a", &[("Authorization", "Bearer wrong")], "").await.is_problem(401, "unauthenticated");
+    assert!(!answer.header("www-authenticate").contains("error"));
+    let answer = door.ask("GET /topics/chat/a", &[("Authorization", "Bearer wrong")], "").await;
+    answer.is_problem(401, "unauthenticated");
+    assert!(answer.header("www-authenticate").contains("error=\"invalid_token\""));
     door.get("/topics").await.is_problem(401, "unauthenticated");
     door.ask("POST /topics/chat/a", &[TEXT, BEARER], "x").await.is(204);
     door.ask("POST /topics/chat/a?access_token=secret", &[TEXT], "x").await.is(204);

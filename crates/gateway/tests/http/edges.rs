@@ -141,5 +141,7 @@ async fn http2_with_prior_knowledge_works() {
     let read = Request::get(&uri).body(Full::default()).unwrap();
     let answer = sender.send_request(read).await.unwrap().into_body().collect().await.unwrap().to_bytes();
     assert_eq!(answer, "x");
+    let head = sender.send_request(Request::head(&uri).body(Full::default()).unwrap()).await.unwrap();
+    assert!(head.status() == 200 && !head.headers().contains_key("content-length"), "{head:?}");
     driver.abort();
 }

@@ -12,8 +12,10 @@ use quintet_gateway::http::router;
 use quintet_gateway::serve::{ServeConfig, serve};
 use quintet_gateway::state::Gateway;
 use reqwest::{Client, Method, Response};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 /// How long a test waits for what has to happen.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -139,10 +141,28 @@ impl Answer {
         self.headers.get(name).map(|value| value.to_str().unwrap().to_owned())
     }
 
+    /// All lines of a header as one value.
+    pub(crate) fn all(&self, name: &str) -> String {
+        let values: Vec<_> = self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect();
+        values.join(", ")
+    }
+
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> String {
         self.get(name).unwrap_or_else(|| panic!("{}: no header {name} in {:?}", self.line, self.headers))
     }
+}
+
+/// Reads bytes up to and with this text.
+pub(crate) async fn until(stream: &mut TcpStream, wanted: &str) -> String {
+    let mut seen = Vec::new();
+    while !seen.ends_with(wanted.as_bytes()) {
+        let byte = timeout(DEADLINE, stream.read_u8()).await;
+        let byte = byte.unwrap_or_else(|_| panic!("no {wanted:?} in {:?}", String::from_utf8_lossy(&seen)));
+        let byte = byte.unwrap_or_else(|_| panic!("the end without {wanted:?}: {:?}", String::from_utf8_lossy(&seen)));
+        seen.push(byte);
+    }
+    String::from_utf8(seen).unwrap()
 }
 
 /// Reads an answer's body bit by bit.
@@ -162,7 +182,7 @@ impl Stream {
         let mut unseen = 0;
         while !self.seen[unseen..].contains(wanted) {
             unseen = self.seen.floor_char_boundary(self.seen.len().saturating_sub(wanted.len()));
-            let chunk = tokio::time::timeout(DEADLINE, self.response.chunk()).await;
+            let chunk = timeout(DEADLINE, self.response.chunk()).await;
             match chunk.unwrap_or_else(|_| panic!("no {wanted:?} in {:?}", self.seen)).unwrap() {
                 Some(chunk) => self.seen.push_str(std::str::from_utf8(&chunk).unwrap()),
                 None => panic!("the stream ended without {wanted:?}: {:?}", self.seen),
@@ -178,7 +198,7 @@ impl Stream {
                 self.seen.push_str(std::str::from_utf8(&chunk).unwrap());
             }
         };
-        assert!(tokio::time::timeout(DEADLINE, rest).await.is_ok(), "the stream does not end");
+        assert!(timeout(DEADLINE, rest).await.is_ok(), "the stream does not end");
         self.seen
     }
 }

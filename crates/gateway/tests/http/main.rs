@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 mod access;
+mod bodies;
 mod edges;
 mod groups;
 mod groups_access;
@@ -11,6 +12,7 @@ mod live;
 mod presence;
 mod publishing;
 mod reading;
+mod strict;
 mod topics;
 
 use quintet_gateway::serve::Shortcut;

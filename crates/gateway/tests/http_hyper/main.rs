@@ -3,6 +3,8 @@
 
 #[path = "../http/access.rs"]
 mod access;
+#[path = "../http/bodies.rs"]
+mod bodies;
 #[path = "../http/edges.rs"]
 mod edges;
 #[path = "../http/harness.rs"]
@@ -15,6 +17,8 @@ mod presence;
 mod publishing;
 #[path = "../http/reading.rs"]
 mod reading;
+#[path = "../http/strict.rs"]
+mod strict;
 #[path = "../http/topics.rs"]
 mod topics;
 

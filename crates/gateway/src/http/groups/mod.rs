@@ -29,6 +29,7 @@ use serde::de::DeserializeOwned;
 use crate::auth::Caller;
 use crate::error::{Problem, Result};
 use crate::http::topics::decode_path;
+use crate::http::unheeded;
 use crate::state::Gateway;
 
 /// Their routes.
@@ -43,8 +44,9 @@ pub(crate) fn routes() -> Router<Gateway> {
         .route("/groups/{group}/redrive", post(redrive::redrive))
 }
 
-/// The group in the path.
+/// The group in the path of a request that asks for nothing which is not heeded.
 fn named(request: &Request) -> Result<GroupName> {
+    unheeded::refuse(request.method(), request.headers())?;
     let path = request.uri().path().strip_prefix("/groups/").unwrap_or_default();
     let (name, _) = path.split_once('/').unwrap_or((path, ""));
     Ok(GroupName::parse(&decode_path(name)?)?)

@@ -49,10 +49,11 @@ pub(super) async fn call(State(gateway): State<Gateway>, Caller(access): Caller,
         ..ServiceRequest::new(service, parts.method.as_str(), path)
     };
     let mounted_at = mounted_at(&parts).to_owned();
+    let is_head = parts.method == Method::HEAD;
     // The head lies in the connection's read buffer, which would be held for as long as the responder takes.
     drop(parts);
     let mut response = match gateway.hub().request(request).await? {
-        Answer::Reply { reply, replayed } => reply_response(reply, replayed),
+        Answer::Reply { reply, replayed } => reply_response(reply, replayed, is_head),
         Answer::Accepted { reply_topic } => accepted(&mounted_at, &reply_topic),
     };
     preferred.put_applied(response.headers_mut());
@@ -106,10 +107,14 @@ fn accepted_type(headers: &HeaderMap) -> Option<ContentType> {
 }
 
 /// The responder's reply as it is.
-fn reply_response(reply: Reply, replayed: bool) -> Response {
+fn reply_response(reply: Reply, replayed: bool, is_head: bool) -> Response {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let without_body = matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED);
-    let mut response = Response::new(if without_body { Body::empty() } else { Body::from(reply.body) });
+    let mut response = Response::new(match without_body {
+        true => Body::empty(),
+        false if is_head && reply.body.is_empty() => body::untold(),
+        false => Body::from(reply.body),
+    });
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers::put_reply(headers, &reply.headers);

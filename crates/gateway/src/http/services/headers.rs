@@ -18,6 +18,7 @@ use quintet_wire::header;
 use quintet_wire::problem::kind::Kind;
 
 use crate::error::{Problem, Result};
+use crate::http::query;
 
 /// The one header of which several values cannot be written as one (RFC 6265 section 3).
 const SET_COOKIE: &str = "set-cookie";
@@ -105,7 +106,7 @@ impl Connection {
 /// The preferences that the hub does not act on (RFC 7240).
 fn other_preferences(headers: &HeaderMap) -> String {
     let values = headers.get_all(header::PREFER).iter().filter_map(|value| value.to_str().ok());
-    let preferences = values.flat_map(|value| value.split(',')).map(str::trim);
+    let preferences = values.flat_map(|value| query::unquoted(value, b',')).map(str::trim);
     let others: Vec<&str> = preferences
         .filter(|preference| {
             let name = preference.split([';', '=']).next().unwrap_or_default().trim();
@@ -169,7 +170,7 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("content-length", "3"),
             ("content-type", "text/plain"),
-            ("prefer", "wait=3, return=minimal"),
+            ("prefer", "wait=3, return=minimal, foo=\"a,b\""),
             ("idempotency-key", "k"),
             ("x-kept", "a\tb"),
         ]);
@@ -181,8 +182,12 @@ mod tests {
         let crossing = of_request(&headers).unwrap();
         let mut crossing: Vec<_> = crossing.iter().collect();
         crossing.sort_unstable();
-        let expected =
-            [("cookie", "a=1; b=2"), ("idempotency-key", "k"), ("prefer", "return=minimal"), ("x-kept", "a b, c")];
+        let expected = [
+            ("cookie", "a=1; b=2"),
+            ("idempotency-key", "k"),
+            ("prefer", "return=minimal, foo=\"a,b\""),
+            ("x-kept", "a b, c"),
+        ];
         assert_eq!(crossing, expected);
     }
 
