@@ -146,6 +146,7 @@ impl Store {
             log_bytes: 0,
             segment_bytes,
             checkpoint_log_bytes: config.checkpoint_log_bytes,
+            index_failed: false,
         };
         let pool = ReadPool::start(config.read_threads.max(1)).map_err(open_error)?;
         let stage = Stage::Opened { commit: Box::new(commit), upkeep: Box::new(upkeep), lock };
@@ -239,7 +240,8 @@ impl Engine for Store {
     }
 
     fn maintain(&self, now: Timestamp) {
-        self.shared.now.fetch_max(now.0, Ordering::Relaxed);
+        // The last reading and not the highest: a clock that was wrong once would otherwise be so for ever.
+        self.shared.now.store(now.0, Ordering::Relaxed);
         self.shared.bell.ring();
     }
 

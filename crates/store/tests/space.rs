@@ -1,5 +1,8 @@
 //! Retention, and space that is given back.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quintet_core::clock::Timestamp;
@@ -12,6 +15,7 @@ use quintet_core::group::{GroupConfig, GroupName, GroupStep, Held, HeldState};
 use quintet_core::name::Filter;
 use quintet_store::StoreConfig;
 use quintet_store::disk::faulty::FaultyDisk;
+use quintet_store::disk::{Disk, File, Lock};
 
 use crate::harness::{NOW, Open, append, name, open_config, tiny};
 
@@ -187,6 +191,95 @@ async fn a_full_disk_recovers_by_retention() {
     let later = Timestamp(NOW.0 + 20_000);
     open.until(later, "space is given back", || segment_bytes(&disk) < 25_000).await;
     publish().await.unwrap();
+}
+
+/// A disk on which no index can be made while it is full.
+#[derive(Debug, Clone)]
+struct NoRoomForIndexes {
+    disk: FaultyDisk,
+    full: Arc<AtomicBool>,
+}
+
+impl Disk for NoRoomForIndexes {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        if name.contains(".index") && self.full.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.disk.create(name)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
+        self.disk.open(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        self.disk.sync_names()
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Lock>>> {
+        self.disk.lock(name)
+    }
+}
+
+/// An index that cannot be written stops neither retention nor checkpoints, which make the room for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn space_is_given_back_although_an_index_cannot_be_written() {
+    let disk = NoRoomForIndexes { disk: FaultyDisk::new(), full: Arc::default() };
+    let open = Open::on(&disk, &StoreConfig { reserve_bytes: 0, ..small() }).unwrap();
+    create(&open, "aged", Retention { age: Some(Duration::from_secs(10)), ..Retention::default() }).await;
+    let payload = "x".repeat(500);
+    for i in 0..300 {
+        if i == 200 {
+            disk.full.store(true, Ordering::Relaxed);
+        }
+        open.publish("aged", &[&payload]).await.unwrap();
+    }
+    let later = Timestamp(NOW.0 + 20_000);
+    open.until(later, "what has an index is given back", || segment_bytes(&disk.disk) < 100_000).await;
+    disk.full.store(false, Ordering::Relaxed);
+    open.until(later, "the rest is given back", || segment_bytes(&disk.disk) < 25_000).await;
+    disk.full.store(true, Ordering::Relaxed);
+    for _ in 0..100 {
+        open.publish("aged", &[&payload]).await.unwrap();
+    }
+    // The last checkpoint is written all the same.
+    open.close().await;
+}
+
+/// A clock that was wrong once takes what was too old then, and nothing that comes when it is right again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_jumped_once_takes_nothing_later() {
+    let open = Open::on(&FaultyDisk::new(), &small()).unwrap();
+    create(&open, "aged", Retention { age: Some(Duration::from_secs(3_600)), ..Retention::default() }).await;
+    create(&open, "probe", Retention { count: Some(1), ..Retention::default() }).await;
+    let trims = |topic: &str| open.seen.trims.lock().iter().filter(|(name, _)| name == topic).count();
+    open.publish("aged", &["old"]).await.unwrap();
+    let next_year = Timestamp(NOW.0 + 365 * 24 * 3_600_000);
+    open.until(next_year, "it is too old", || trims("aged") == 1).await;
+    open.store.maintain(NOW);
+    open.publish("probe", &["0"]).await.unwrap();
+    // The first turn may have begun with the wrong time; each turn looks at the probe last.
+    for turn in 0..3 {
+        let before = trims("probe");
+        if turn == 2 {
+            open.publish("aged", &["new"]).await.unwrap();
+        }
+        open.publish("probe", &["next"]).await.unwrap();
+        open.until(NOW, "upkeep has looked at both", || trims("probe") > before).await;
+    }
+    assert_eq!(open.texts("aged").await.unwrap(), ["new"]);
 }
 
 /// A group whose messages are handed out again and again writes records of state only, between messages that live.

@@ -69,6 +69,8 @@ pub(crate) struct Upkeep {
     pub(crate) segment_bytes: u64,
     /// Bytes of log between checkpoints, if the checkpoint itself is not larger.
     pub(crate) checkpoint_log_bytes: u64,
+    /// Whether an index could not be written the last time.
+    pub(crate) index_failed: bool,
 }
 
 impl Upkeep {
@@ -83,7 +85,7 @@ impl Upkeep {
     }
 
     fn turn(&mut self) -> io::Result<()> {
-        self.write_indexes()?;
+        self.write_indexes();
         let now = self.shared.now.load(Ordering::Relaxed);
         while now > 0 && trim_all(&self.shared, now) {
             if self.shared.bell.is_stopped() {
@@ -101,14 +103,26 @@ impl Upkeep {
         Ok(())
     }
 
-    /// Indexes of segments that are full go from memory into files.
-    fn write_indexes(&self) -> io::Result<()> {
+    /// Indexes of segments that are full go from memory into files. One that cannot be written, on a full disk, say,
+    /// stays in memory and stops nothing: what is done behind it may make the room for it.
+    fn write_indexes(&mut self) {
+        let mut failed = None;
         for segment in self.shared.segments.all().iter() {
-            if segment.is_sealed() && !segment.is_indexed() {
-                self.shared.segments.write_index(segment)?;
+            if segment.is_sealed()
+                && !segment.is_indexed()
+                && let Err(error) = self.shared.segments.write_index(segment)
+            {
+                failed = Some(error);
             }
         }
-        Ok(())
+        match &failed {
+            Some(error) if !self.index_failed => {
+                tracing::warn!(%error, "an index cannot be written; it stays in memory")
+            }
+            None if self.index_failed => tracing::info!("the indexes are written"),
+            _ => {}
+        }
+        self.index_failed = failed.is_some();
     }
 
     /// When the log behind it has become long, or when space waits for it.
@@ -145,7 +159,7 @@ impl Upkeep {
 
     /// What is left to do when the store is closed.
     pub(crate) fn finish(mut self, last: &Captured) -> io::Result<()> {
-        self.write_indexes()?;
+        self.write_indexes();
         let unchanged = self.newest.as_ref().is_some_and(|newest| {
             newest.committed == last.committed && *newest.kept == last.kept && self.log_bytes == last.log_bytes
         });
