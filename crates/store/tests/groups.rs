@@ -170,7 +170,7 @@ async fn three_claims() -> FaultyDisk {
     disk.copy()
 }
 
-/// Flips a bit of what stands in the log, and tells the group as it is read back.
+/// Flips two bits of what stands in the log, since one would be turned back, and tells the group as it is read back.
 fn read_without(disk: &FaultyDisk, text: &str) -> GroupState {
     let (name, length) = disk.files().into_iter().find(|(name, _)| name.ends_with(".log")).unwrap();
     let mut bytes = vec![0; length];
@@ -178,6 +178,7 @@ fn read_without(disk: &FaultyDisk, text: &str) -> GroupState {
     let at = bytes.windows(text.len()).position(|window| window == text.as_bytes()).unwrap();
     let disk = disk.copy();
     disk.flip(&name, at, 0);
+    disk.flip(&name, at + 3, 5);
     let store = Store::open_on(Arc::new(disk), &tiny()).unwrap();
     let groups = Arc::new(Groups::default());
     store.attach(Arc::<Groups>::clone(&groups)).unwrap();

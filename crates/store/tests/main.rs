@@ -8,6 +8,7 @@ mod forks;
 mod groups;
 mod harness;
 mod lost;
+mod mended;
 mod message_ids;
 mod reopen;
 mod space;

@@ -1,7 +1,7 @@
 //! Finds the records that are still intact in a broken stretch of a segment.
 
 use crate::format::batch::{BATCH_HEAD, BatchHead, MAGIC};
-use crate::format::record::{RawRecord, RecordKind};
+use crate::format::record::{RECORD_HEAD, RawRecord, RecordKind};
 use crate::format::walk::{DamagedBytes, Loss};
 use crate::index::Entry;
 
@@ -14,6 +14,18 @@ pub(crate) struct Salvaged<'a> {
     pub(crate) damaged: Vec<DamagedBytes>,
     /// Whose records that seems to have been: topic and index entry.
     pub(crate) suspects: Vec<(u64, Entry)>,
+    /// Records of state of which one bit was flipped, as they had been written, and their places.
+    pub(crate) mended: Vec<(usize, Vec<u8>)>,
+}
+
+impl Salvaged<'_> {
+    /// Everything that counts, in order.
+    pub(crate) fn all(&self, salt: u32) -> Vec<(usize, RawRecord<'_>)> {
+        let mended = self.mended.iter().filter_map(|(at, bytes)| Some((*at, RawRecord::parse(bytes, salt)?)));
+        let mut all: Vec<(usize, RawRecord<'_>)> = self.records.iter().copied().chain(mended).collect();
+        all.sort_by_key(|(_, record)| record.offset);
+        all
+    }
 }
 
 /// Looks through `bytes[from..to]`. No offset at or below `last` is taken for part of the log.
@@ -68,7 +80,7 @@ fn note_broken(salvaged: &mut Salvaged<'_>, stretch: Stretch<'_>, salt: u32) {
     let only_head = to - from == BATCH_HEAD && bytes[from..].starts_with(&MAGIC);
     let loss = if before == after + 1 || only_head {
         Loss::Nothing
-    } else if note_suspects(&mut salvaged.suspects, stretch, salt) {
+    } else if note_suspects(salvaged, stretch, salt) {
         Loss::Known
     } else {
         Loss::Unknown
@@ -77,46 +89,64 @@ fn note_broken(salvaged: &mut Salvaged<'_>, stretch: Stretch<'_>, salt: u32) {
 }
 
 /// Finds out whose messages were in a broken stretch, and notes index entries that point to them, so that reading them
-/// fails, as it should. False if that cannot be told of all of it.
-fn note_suspects(suspects: &mut Vec<(u64, Entry)>, stretch: Stretch<'_>, salt: u32) -> bool {
+/// fails, as it should; and mends records of state. False if that cannot be done with all of it.
+fn note_suspects(salvaged: &mut Salvaged<'_>, stretch: Stretch<'_>, salt: u32) -> bool {
     let Stretch { bytes, from, to, mut after, before } = stretch;
     let mut at = from;
     while at < to {
         let Some(suspect) = suspect(&bytes[at..to], salt).filter(|s| s.offset > after && s.offset < before) else {
             return false;
         };
+        let length = suspect.length as usize;
         after = suspect.offset;
         if suspect.kind == RecordKind::Message {
             let Suspect { offset, time, length, .. } = suspect;
             let entry = Entry { offset, time, position: at as u32, length, size: length.max(1) };
-            suspects.push((suspect.topic, entry));
+            salvaged.suspects.push((suspect.topic, entry));
+        } else if let Some(bytes) = suspect.mended {
+            salvaged.mended.push((at, bytes));
         } else {
             // A record of state: what it changed is lost for whichever topics depend on it.
             return false;
         }
-        at += suspect.length as usize;
+        at += length;
     }
     true
 }
 
 /// What a broken record seems to have been.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Suspect {
     kind: RecordKind,
     offset: u64,
     topic: u64,
     time: u64,
     length: u32,
+    /// The record itself, if its checksum is right once a bit is turned back.
+    mended: Option<Vec<u8>>,
 }
 
 /// Everything that tells what a record is lies in its first bytes; behind them comes the payload.
 const HEAD_BYTES: usize = 48;
 /// Larger records are not worth the checksums.
 const MENDED_BYTES_MAX: usize = 256 * 1024;
+/// Of records of state every bit is tried, as long as they are not longer than this.
+const STATE_BYTES_MAX: usize = 4 * 1024;
+
+/// How much of a record may hold the flipped bit.
+fn tried_bytes(bytes: &[u8]) -> usize {
+    let is_state = |kind: &u8| RecordKind::from_number(*kind).is_some_and(|kind| kind != RecordKind::Message);
+    let length = bytes.get(4..).and_then(|rest| rest.first_chunk()).map_or(0, |length| u32::from_le_bytes(*length));
+    match length as usize + RECORD_HEAD {
+        whole if bytes.get(8).is_some_and(is_state) && whole <= STATE_BYTES_MAX => whole.max(HEAD_BYTES),
+        _ => HEAD_BYTES,
+    }
+}
 
 /// A single bit in the record's head that was flipped is found by trying; otherwise the head is likely to be right.
 fn suspect(bytes: &[u8], salt: u32) -> Option<Suspect> {
-    let of = |record: RawRecord<'_>| Suspect {
+    let of = |record: RawRecord<'_>, mended| Suspect {
+        mended,
         kind: record.kind,
         offset: record.offset,
         topic: record.topic,
@@ -124,12 +154,12 @@ fn suspect(bytes: &[u8], salt: u32) -> Option<Suspect> {
         length: record.length,
     };
     let mut copy = bytes[..bytes.len().min(MENDED_BYTES_MAX)].to_vec();
-    for bit in 0..copy.len().min(HEAD_BYTES) * 8 {
+    for bit in 0..copy.len().min(tried_bytes(bytes)) * 8 {
         copy[bit / 8] ^= 1 << (bit % 8);
         if let Some(record) = plausible(&copy).and_then(|bytes| RawRecord::parse(bytes, salt)) {
-            return Some(of(record));
+            return Some(of(record, Some(record.bytes().to_vec())));
         }
         copy[bit / 8] ^= 1 << (bit % 8);
     }
-    RawRecord::parse_broken(bytes).map(of)
+    RawRecord::parse_broken(bytes).map(|record| of(record, None))
 }

@@ -134,7 +134,7 @@ pub(crate) struct SurveyInput<'a> {
 /// the log ends there. `each` gets every batch that counts.
 pub(crate) fn survey<'a>(
     input: SurveyInput<'a>,
-    mut each: impl FnMut(&BatchHead, &[(usize, RawRecord<'a>)]),
+    mut each: impl FnMut(&BatchHead, &[(usize, RawRecord<'_>)]),
 ) -> Survey {
     let found: Vec<Found<'a>> = Walk::new(input.bytes, input.salt, input.last).collect();
     let mut durable_after = vec![input.durable_through; found.len() + 1];
@@ -160,10 +160,11 @@ pub(crate) fn survey<'a>(
             }
             Found::Broken { from, to } if durable_after[i] > survey.last => {
                 let salvaged = salvage(input.bytes, (*from, *to), input.salt, survey.last);
-                survey.damaged.extend(salvaged.damaged);
-                survey.suspects.extend(salvaged.suspects);
+                survey.damaged.extend_from_slice(&salvaged.damaged);
+                survey.suspects.extend_from_slice(&salvaged.suspects);
                 // What is intact in it had been on disk like the rest, and so had been acknowledged.
-                let records: Vec<_> = salvaged.records.into_iter().filter(|(_, r)| r.offset < input.limit).collect();
+                let mut records = salvaged.all(input.salt);
+                records.retain(|(_, record)| record.offset < input.limit);
                 if let (Some((_, first)), Some((_, last))) = (records.first(), records.last()) {
                     survey.last = last.offset;
                     let count = records.len() as u32;
