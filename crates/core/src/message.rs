@@ -202,7 +202,8 @@ impl Headers {
         self.0.is_none()
     }
 
-    fn size(&self) -> usize {
+    /// Bytes of names and values.
+    pub fn size(&self) -> usize {
         self.iter().map(|(name, value)| name.len() + value.len()).sum()
     }
 }

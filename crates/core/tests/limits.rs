@@ -15,7 +15,7 @@ use quintet_core::following::Selection;
 use quintet_core::group::GroupName;
 use quintet_core::hub::CreateTopic;
 use quintet_core::limits::Limits;
-use quintet_core::message::{ContentType, NewMessage};
+use quintet_core::message::{ContentType, Headers, NewMessage};
 use quintet_core::patterns::publish_subscribe::Publish;
 use quintet_core::patterns::publish_subscribe::groups::operate::NewGroup;
 
@@ -42,6 +42,19 @@ async fn a_topic_has_so_many_readers() {
     drop(subscribe("b").await.unwrap());
     drop(two);
     eventually(async || subscribe("a").await.ok()).await;
+}
+
+/// Each message of a publish is kept with its headers, even if all have the same.
+#[tokio::test]
+async fn headers_count_for_each_message_of_a_publish() {
+    let work = work(Limits { batch_bytes: 10_000, ..Limits::default() });
+    let headers = Headers::new([("x-large", "y".repeat(2_000))]).unwrap();
+    let publish = async |n: usize| {
+        let message = NewMessage { headers: headers.clone(), ..NewMessage::default() };
+        work.hub.publish(Publish::new(name("a"), vec![message; n])).await
+    };
+    publish(4).await.unwrap();
+    assert_eq!(kind(publish(5).await), Kind::TooLarge);
 }
 
 #[tokio::test]

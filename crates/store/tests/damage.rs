@@ -160,6 +160,29 @@ async fn a_repair_sets_damage_aside() {
     }
 }
 
+/// A damaged checkpoint is not one of the two that are kept: the intact one that served stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_damaged_checkpoint_pushes_no_intact_one_out() {
+    let (disk, expected) = filled(true).await;
+    let checkpoints = || {
+        let names = disk.files().into_iter().map(|(name, _)| name);
+        names.filter(|name| name.ends_with(".checkpoint") && !name.contains('/')).collect::<Vec<_>>()
+    };
+    let before = checkpoints();
+    let [older, newest] = &before[..] else { panic!("{before:?}") };
+    disk.flip(newest, 40, 1);
+    let open = Open::on(&disk, &tiny()).unwrap();
+    open.publish("t0", &["more"]).await.unwrap();
+    open.close().await;
+    let after = checkpoints();
+    assert!(after.contains(older) && after.len() == 2, "{before:?} became {after:?}");
+    // The newest may break again.
+    disk.flip(after.last().unwrap(), 40, 1);
+    let open = Open::on(&disk, &tiny()).unwrap();
+    assert_eq!(open.texts("t1").await.unwrap(), expected[1].1);
+    assert_eq!(open.texts("t0").await.unwrap().last().unwrap(), "more");
+}
+
 /// The same on a real disk, as the command line does it.
 #[tokio::test]
 async fn a_folder_is_checked_and_repaired() {

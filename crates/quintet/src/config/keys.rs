@@ -70,7 +70,7 @@ keys! {
 
     "limits.message_bytes" Size limits.message_bytes, "Payload of one message.";
     "limits.batch_messages" Count limits.batch_messages, "Messages of one publish.";
-    "limits.batch_bytes" Size limits.batch_bytes, "Payload of one publish.";
+    "limits.batch_bytes" Size limits.batch_bytes, "Payloads and headers of one publish.";
     "limits.read_bytes" Size limits.read_bytes, "Payload of one read; a single larger message is returned whole.";
     "limits.read_messages" Count limits.read_messages, "Messages of one read.";
     "limits.topics" Count limits.topics, "Topics.";

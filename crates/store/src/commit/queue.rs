@@ -57,7 +57,9 @@ pub(crate) struct Queue {
     bytes_max: usize,
 }
 
-/// What a transaction counts for besides its payloads.
+/// Places in a segment have 32 bits.
+const TRANSACTION_BYTES_MAX: usize = 1 << 30;
+/// What a transaction counts for besides its payloads and headers.
 const OP_BYTES: usize = 256;
 /// What a message that a group claims or settles counts for.
 const GROUP_ENTRY_BYTES: usize = 64;
@@ -75,6 +77,9 @@ impl Queue {
         answer: oneshot::Sender<Result<Vec<Outcome>>>,
     ) -> Result<()> {
         let bytes = size_of(&transaction);
+        if bytes > TRANSACTION_BYTES_MAX {
+            return Err(Error::new(Kind::TooLarge, "more than 1 GiB at once cannot be written; publish it in several"));
+        }
         let mut state = self.state.lock();
         if state.closed {
             return Err(Error::new(Kind::ShuttingDown, "the store is closing; try again when it has been restarted"));
@@ -191,7 +196,8 @@ fn size_of(transaction: &Transaction) -> usize {
             }
             Op::Delete(_) | Op::PutGroup(_) | Op::DeleteGroup(..) => &[],
         };
-        OP_BYTES + messages.iter().map(|message| OP_BYTES + message.payload.len()).sum::<usize>()
+        OP_BYTES
+            + messages.iter().map(|message| OP_BYTES + message.payload.len() + message.headers.size()).sum::<usize>()
     });
     ops.sum()
 }

@@ -87,5 +87,8 @@ fn write_as(disk: &dyn Disk, temporary: &str, name: &str, bytes: &[u8]) -> io::R
     disk.sync_names()
 }
 
+/// Where damaged files go.
+pub(crate) const ASIDE: &str = "damaged";
+
 /// Ends the names of files that are not finished; opening removes them.
 pub(crate) const TEMPORARY: &str = ".tmp";

@@ -9,10 +9,10 @@ use quintet_core::error::{Error, Kind, Result};
 use quintet_core::limits::Limits;
 
 use crate::checkpoint::content::Captured;
-use crate::checkpoint::files::{CHECKPOINTS_KEPT, checkpoint_file, checkpoint_numbers, store};
+use crate::checkpoint::files::{CHECKPOINTS_KEPT, store};
 use crate::commit::appender::create_segment;
 use crate::disk::real::RealDisk;
-use crate::disk::{Disk, read_all};
+use crate::disk::{ASIDE, Disk, read_all};
 use crate::format::header::{SegmentHead, SegmentKey};
 use crate::format::walk::{SurveyInput, survey};
 use crate::inspect::check::{check_on, lock};
@@ -23,9 +23,6 @@ use crate::recovery::open::{Opened, open_log};
 use crate::segments::rebuild::index_of;
 use crate::segments::segment::Segment;
 use crate::upkeep::output::Output;
-
-/// Where damaged files go.
-const ASIDE: &str = "damaged";
 
 /// Repairs the store in a folder, which no process may be using. Tells what was damaged and where it went.
 pub fn repair(folder: &Path) -> Result<Report> {
@@ -128,12 +125,10 @@ impl Repair<'_> {
     /// Counts anew what is kept of each topic, and writes it twice, so that no older checkpoint is ever used.
     fn write_checkpoints(&mut self, committed: u64) -> io::Result<()> {
         let names = self.disk.list()?;
-        for number in checkpoint_numbers(&names) {
-            let file = checkpoint_file(number);
-            if self.report.damages.iter().any(|damage| damage.file == file) {
-                self.set_aside(&file)?;
-            }
-        }
+        // Opening has set damaged checkpoints aside.
+        let files = self.report.damages.iter().map(|damage| &damage.file).filter(|file| file.ends_with(".checkpoint"));
+        let aside: Vec<String> = files.map(|file| format!("{ASIDE}/{file}")).collect();
+        self.report.set_aside.extend(aside);
         let topics = &self.opened.replay.topics;
         let mut state = Captured::new(self.opened.replay.ledger.snapshot(), topics, committed, 0);
         for kept in state.kept.values_mut() {

@@ -8,9 +8,9 @@ use quintet_core::error::{Error, Kind, Result};
 use quintet_core::limits::Limits;
 
 use crate::checkpoint::content::Captured;
-use crate::checkpoint::files::{checkpoint_numbers, load};
+use crate::checkpoint::files::{checkpoint_file, checkpoint_numbers, load};
 use crate::commit::appender::create_segment;
-use crate::disk::{Disk, read_all};
+use crate::disk::{ASIDE, Disk, read_all};
 use crate::format::batch::BATCH_HEAD;
 use crate::format::header::{SEGMENT_HEAD, SegmentHead, SegmentKey, StoreHead};
 use crate::format::walk::{Found, Loss, Survey, SurveyInput, Walk, survey};
@@ -100,7 +100,13 @@ fn newest_checkpoint(disk: &dyn Disk, head: StoreHead, numbers: &[u64]) -> Resul
     for number in numbers {
         match load(disk, head, *number).map_err(open_error)? {
             Some(state) => return Ok(Some(state)),
-            None => tracing::error!(number, "a checkpoint is damaged; an older one is used"),
+            None => {
+                // It must not count as one of those that are kept.
+                let file = checkpoint_file(*number);
+                let aside = format!("{ASIDE}/{file}");
+                let moved = disk.rename(&file, &aside).and_then(|()| disk.sync_names());
+                tracing::error!(file, ?moved, "a checkpoint is damaged and set aside; an older one is used");
+            }
         }
     }
     Ok(None)

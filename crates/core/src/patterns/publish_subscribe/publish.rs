@@ -158,11 +158,12 @@ impl Hub {
                     limits.message_bytes
                 ));
             }
-            bytes = bytes.saturating_add(message.payload.len());
+            // Each message is kept with its headers, also where a publish gives the same to all.
+            bytes = bytes.saturating_add(message.payload.len() + message.headers.size());
         }
         if bytes > limits.batch_bytes {
             return refuse(format!(
-                "{bytes} bytes are more than the {} that one publish takes; send them in several",
+                "{bytes} bytes, headers included, are more than the {} that one publish takes; send them in several",
                 limits.batch_bytes
             ));
         }
