@@ -160,27 +160,65 @@ async fn a_repair_sets_damage_aside() {
     }
 }
 
+fn checkpoints(disk: &FaultyDisk) -> Vec<String> {
+    let names = disk.files().into_iter().map(|(name, _)| name);
+    names.filter(|name| name.ends_with(".checkpoint") && !name.contains('/')).collect()
+}
+
+/// The same with both checkpoints: an orderly end writes one if anything has changed.
+async fn filled_with_checkpoints() -> (FaultyDisk, Vec<(String, Vec<String>)>) {
+    let (disk, mut expected) = filled(true).await;
+    while checkpoints(&disk).len() < 2 {
+        let open = Open::on(&disk, &tiny()).unwrap();
+        open.publish("t4", &["more"]).await.unwrap();
+        expected[4].1.push("more".to_owned());
+        open.close().await;
+    }
+    (disk, expected)
+}
+
 /// A damaged checkpoint is not one of the two that are kept: the intact one that served stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_checkpoint_pushes_no_intact_one_out() {
-    let (disk, expected) = filled(true).await;
-    let checkpoints = || {
-        let names = disk.files().into_iter().map(|(name, _)| name);
-        names.filter(|name| name.ends_with(".checkpoint") && !name.contains('/')).collect::<Vec<_>>()
-    };
-    let before = checkpoints();
+    let (disk, expected) = filled_with_checkpoints().await;
+    let before = checkpoints(&disk);
     let [older, newest] = &before[..] else { panic!("{before:?}") };
     disk.flip(newest, 40, 1);
     let open = Open::on(&disk, &tiny()).unwrap();
     open.publish("t0", &["more"]).await.unwrap();
     open.close().await;
-    let after = checkpoints();
+    let after = checkpoints(&disk);
     assert!(after.contains(older) && after.len() == 2, "{before:?} became {after:?}");
     // The newest may break again.
     disk.flip(after.last().unwrap(), 40, 1);
     let open = Open::on(&disk, &tiny()).unwrap();
     assert_eq!(open.texts("t1").await.unwrap(), expected[1].1);
     assert_eq!(open.texts("t0").await.unwrap().last().unwrap(), "more");
+}
+
+/// Where space has been given back the log alone does not tell everything, at no start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_an_intact_checkpoint_the_log_is_not_taken_for_everything() {
+    let (disk, _) = filled_with_checkpoints().await;
+    checkpoints(&disk).iter().for_each(|name| disk.flip(name, 40, 1));
+    for start in 1..4 {
+        let error = Open::on(&disk, &tiny()).err().unwrap_or_else(|| panic!("start {start} opened it"));
+        assert_eq!(error.kind(), &Kind::StorageDamaged, "start {start}: {error}");
+    }
+}
+
+/// An older checkpoint that is damaged is set aside by a repair.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repair_sets_damaged_checkpoints_aside() {
+    for which in [0, 1] {
+        let (disk, _) = filled_with_checkpoints().await;
+        let damaged = checkpoints(&disk).swap_remove(which);
+        disk.flip(&damaged, 40, 1);
+        let aside = format!("damaged/{damaged}");
+        assert_eq!(repair_on(&disk).unwrap().set_aside, std::slice::from_ref(&aside));
+        assert!(disk.files().iter().any(|(name, _)| *name == aside), "{aside} is there");
+        assert!(check_on(&disk).unwrap().is_intact());
+    }
 }
 
 /// The same on a real disk, as the command line does it.

@@ -125,10 +125,16 @@ impl Repair<'_> {
     /// Counts anew what is kept of each topic, and writes it twice, so that no older checkpoint is ever used.
     fn write_checkpoints(&mut self, committed: u64) -> io::Result<()> {
         let names = self.disk.list()?;
-        // Opening has set damaged checkpoints aside.
         let files = self.report.damages.iter().map(|damage| &damage.file).filter(|file| file.ends_with(".checkpoint"));
-        let aside: Vec<String> = files.map(|file| format!("{ASIDE}/{file}")).collect();
-        self.report.set_aside.extend(aside);
+        let damaged: Vec<String> = files.cloned().collect();
+        for file in damaged {
+            if names.contains(&file) {
+                self.set_aside(&file)?;
+            } else {
+                // Opening has done so with those that are newer than the one it used.
+                self.report.set_aside.push(format!("{ASIDE}/{file}"));
+            }
+        }
         let topics = &self.opened.replay.topics;
         let mut state = Captured::new(self.opened.replay.ledger.snapshot(), topics, committed, 0);
         for kept in state.kept.values_mut() {

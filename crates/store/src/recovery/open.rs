@@ -90,24 +90,26 @@ pub(crate) fn open_log(disk: &dyn Disk, limits: Limits) -> Result<Opened> {
     }
     opening.opened.replay.finish();
     if opening.opened.damaged.len() > n_remembered {
-        remember(disk, head.salt, &opening.opened.damaged).map_err(open_error)?;
+        // Damage does not stop the store from opening, not even on a full disk.
+        if let Err(error) = remember(disk, head.salt, &opening.opened.damaged) {
+            tracing::error!(%error, "what is damaged could not be noted down; later starts may not find it again");
+        }
     }
     opening.finish().map_err(open_error)?;
     Ok(opening.opened)
 }
 
 fn newest_checkpoint(disk: &dyn Disk, head: StoreHead, numbers: &[u64]) -> Result<Option<(Captured, u64)>> {
-    for number in numbers {
-        match load(disk, head, *number).map_err(open_error)? {
-            Some(state) => return Ok(Some(state)),
-            None => {
-                // It must not count as one of those that are kept.
-                let file = checkpoint_file(*number);
-                let aside = format!("{ASIDE}/{file}");
-                let moved = disk.rename(&file, &aside).and_then(|()| disk.sync_names());
-                tracing::error!(file, ?moved, "a checkpoint is damaged and set aside; an older one is used");
-            }
+    for (i, number) in numbers.iter().enumerate() {
+        let Some(state) = load(disk, head, *number).map_err(open_error)? else { continue };
+        // Those that are newer must not count as some that are kept. Where none is intact they stay: that there were
+        // checkpoints is what keeps the log alone from being taken for everything.
+        for damaged in &numbers[..i] {
+            let file = checkpoint_file(*damaged);
+            let moved = disk.rename(&file, &format!("{ASIDE}/{file}")).and_then(|()| disk.sync_names());
+            tracing::error!(file, ?moved, "a checkpoint is damaged and set aside; an older one is used");
         }
+        return Ok(Some(state));
     }
     Ok(None)
 }
