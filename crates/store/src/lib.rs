@@ -12,6 +12,7 @@ pub mod store;
 mod checkpoint;
 mod codec;
 mod commit;
+mod copies;
 mod format;
 mod index;
 mod lineage;

@@ -10,6 +10,7 @@ use quintet_core::engine::Observer;
 
 use crate::checkpoint::content::Captured;
 use crate::commit::queue::Queue;
+use crate::copies::Waiting;
 use crate::format::header::StoreHead;
 use crate::segments::set::SegmentSet;
 use crate::settled::Settled;
@@ -24,6 +25,8 @@ pub(crate) struct Shared {
     /// What retention has to leave for groups.
     pub(crate) settled: Settled,
     pub(crate) queue: Queue,
+    /// Second copies of records that upkeep is to write.
+    pub(crate) copies: Waiting,
     /// Held while it is told something, so that it hears one thing at a time.
     pub(crate) observer: Mutex<Option<Arc<dyn Observer>>>,
     /// What the commit thread leaves behind when it ends.

@@ -118,12 +118,14 @@ impl Store {
         let appender =
             Appender::resume(Arc::clone(&segments), opened.head, segment_bytes, config.reserve_bytes, newest)
                 .map_err(open_error)?;
+        let (copies, copy_writer) = opened.replay.copies.into_writer(opened.checkpoint_number);
         let shared = Arc::new(Shared {
             head: opened.head,
             segments,
             topics: Mutex::new(opened.replay.topics),
             settled: Settled::default(),
             queue: Queue::new(config.queue_bytes),
+            copies,
             observer: Mutex::new(None),
             last_state: Mutex::new(None),
             now: AtomicU64::new(0),
@@ -147,6 +149,7 @@ impl Store {
             segment_bytes,
             checkpoint_log_bytes: config.checkpoint_log_bytes,
             index_failed: false,
+            copies: copy_writer,
         };
         let pool = ReadPool::start(config.read_threads.max(1)).map_err(open_error)?;
         let stage = Stage::Opened { commit: Box::new(commit), upkeep: Box::new(upkeep), lock };

@@ -29,6 +29,7 @@ pub(crate) async fn filled(close: bool) -> (FaultyDisk, Vec<(String, Vec<String>
     if close {
         open.close().await;
     } else {
+        open.copied(&disk, "t4").await;
         let copy = disk.copy();
         drop(open);
         return (copy, expected);

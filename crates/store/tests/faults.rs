@@ -238,6 +238,7 @@ async fn what_a_failed_sync_left_in_the_cache_is_not_trusted() {
         let disk = FaultyDisk::new();
         let open = Open::on(&disk, &tiny_for(seed)).unwrap();
         open.publish("a", &["1"]).await.unwrap();
+        open.copied(&disk, "a").await;
         disk.fail_syncs(10);
         assert!(open.publish("a", &["2"]).await.is_err());
         drop(open);
@@ -258,6 +259,7 @@ async fn a_failing_disk_refuses_writes_and_serves_reads() {
     let disk = FaultyDisk::new();
     let open = Open::on(&disk, &StoreConfig { reserve_bytes: 0, ..tiny() }).unwrap();
     open.publish("a", &["1"]).await.unwrap();
+    open.copied(&disk, "a").await;
     let used: usize = disk.files().iter().map(|(_, length)| length).sum();
     disk.full_at(Some(used as u64 + 10));
     let full = open.publish("a", &["2"]).await.unwrap_err();
@@ -290,6 +292,7 @@ async fn a_full_disk_takes_what_fits() {
     let open = Open::on(&disk, &config).unwrap();
     let used = || disk.files().iter().map(|(_, length)| *length as u64).sum::<u64>();
     open.publish("a", &["0"]).await.unwrap();
+    open.copied(&disk, "a").await;
     let mut expected = vec!["0".to_owned()];
     for room in [0, 100, 200, 300, 400] {
         disk.full_at(Some(used() + room));
@@ -319,6 +322,7 @@ async fn a_failed_append_takes_its_producers_step_back() {
     let by = |seq| Some(ProducerStep { id: "p".into(), epoch: 0, seq });
     let send = |seq: u64, text: &str| open.commit(Op::Append(Append { producer: by(seq), ..append("a", &[text]) }));
     send(0, "0").await.unwrap();
+    open.copied(&disk, "a").await;
     disk.fail_syncs(1);
     assert!(send(1, "1").await.is_err());
     send(1, "1").await.unwrap();

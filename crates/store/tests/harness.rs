@@ -14,6 +14,7 @@ use quintet_core::error::{Error, Result};
 use quintet_core::message::{ContentType, Message, NewMessage};
 use quintet_core::name::TopicName;
 use quintet_store::disk::Disk;
+use quintet_store::disk::faulty::FaultyDisk;
 use quintet_store::{Store, StoreConfig};
 
 pub(crate) const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -164,6 +165,19 @@ impl Open {
             self.store.maintain(now);
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+    }
+
+    /// Waits until the record of a topic's creation, and so all before it, has its second copy, or is in a checkpoint.
+    pub(crate) async fn copied(&self, disk: &FaultyDisk, topic: &str) {
+        // As a record has it: its length, and its bytes.
+        let name = [&[topic.len() as u8], topic.as_bytes()].concat();
+        let has = |(file, length): &(String, usize)| {
+            let mut bytes = vec![0; *length];
+            (file.ends_with(".copies") || file.ends_with(".checkpoint"))
+                && disk.open(file).is_ok_and(|file| file.read_at(&mut bytes, 0).is_ok())
+                && bytes.windows(name.len()).any(|window| window == name)
+        };
+        self.until(NOW, "second copies", || disk.files().iter().any(has)).await;
     }
 
     pub(crate) async fn close(self) {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and prints its seed")]
 
 mod contract;
+mod copies;
 mod damage;
 mod faults;
 mod forks;

@@ -72,6 +72,7 @@ async fn a_failed_append_takes_its_id_back() {
     let disk = FaultyDisk::new();
     let open = Open::on(&disk, &tiny()).unwrap();
     let first = send(&open, "a", "x", &["0"]).await.unwrap();
+    open.copied(&disk, "a").await;
     disk.fail_syncs(1);
     // Both are in the group that fails, or the second one is new.
     let (one, two) = tokio::join!(send(&open, "a", "y", &["1"]), send(&open, "a", "y", &["1"]));

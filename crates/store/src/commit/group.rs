@@ -6,6 +6,7 @@ use quintet_core::engine::ledger::Ledger;
 use quintet_core::engine::transaction::{Op, Record, Transaction};
 use quintet_core::name::TopicName;
 
+use crate::copies::is_copied;
 use crate::format::batch::{BATCH_HEAD, BatchHead};
 use crate::format::record::{TopicAndTime, TopicFacts, put_record, topic_and_time};
 use crate::index::{DELETIONS, Entry};
@@ -22,6 +23,8 @@ pub(crate) struct Group {
     pub(crate) changes: Vec<Change>,
     /// The hub's own topics among theirs: those of groups.
     pub(crate) reserved: Vec<TopicName>,
+    /// The records among `bytes` that are written twice.
+    pub(crate) copies: Vec<u8>,
     /// The first offset of each batch and where it begins in `bytes`.
     pub(crate) batches: Vec<(u64, u32)>,
 }
@@ -99,6 +102,7 @@ impl Group {
         self.entries.clear();
         self.changes.clear();
         self.reserved.clear();
+        self.copies.clear();
         self.batches.clear();
     }
 
@@ -143,7 +147,12 @@ impl Group {
                     let new = NewMessages::new(facts.id, message.offset.0, message.time.0, size.into());
                     self.changes.push(Change::Messages(new));
                 }
-                _ => self.changes.push(Change::Record(facts.id, from + i)),
+                _ => {
+                    self.changes.push(Change::Record(facts.id, from + i));
+                    if is_copied(record) {
+                        self.copies.extend_from_slice(&self.bytes[at..]);
+                    }
+                }
             }
         }
         let head = BatchHead {

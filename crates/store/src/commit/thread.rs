@@ -146,6 +146,9 @@ impl CommitThread {
             }
         }
         self.note_groups();
+        if !self.group.copies.is_empty() {
+            self.shared.copies.add(&self.group.copies, self.committed.0);
+        }
         self.shared.tell(|observer| observer.committed(&group.records, self.committed));
     }
 

@@ -98,6 +98,8 @@ pub(crate) enum Loss {
     Known,
     /// It cannot be told whose messages, or what else.
     Unknown,
+    /// Nothing, but there are messages of topics whose creation is lost, so that nobody can ask for them.
+    Orphans,
 }
 
 /// What a segment holds.

@@ -10,15 +10,16 @@ use quintet_core::name::TopicName;
 
 use crate::checkpoint::content::Captured;
 use crate::checkpoint::files::{checkpoint_file, checkpoint_numbers, load};
+use crate::copies::Copies;
 use crate::disk::real::RealDisk;
 use crate::disk::{Disk, Lock, read_all};
-use crate::format::header::{LOCK_FILE, StoreHead};
+use crate::format::header::{LOCK_FILE, SEGMENT_HEAD, StoreHead};
 use crate::format::record::RecordKind;
 use crate::format::walk::{Loss, Survey, SurveyInput, survey};
 use crate::index::OffsetMap;
 use crate::index::file::FileIndex;
 use crate::inspect::report::{Damage, Report};
-use crate::recovery::damage::remembered;
+use crate::recovery::damage::{DamagedOffsets, remembered};
 use crate::recovery::layout::{SegmentFile, is_unborn, open_error, part_superseded, read_head, segment_files};
 
 /// Checks the store in a folder, which no process may be using.
@@ -52,18 +53,34 @@ struct Checking<'a> {
     living: BTreeSet<u64>,
     /// What the newest intact checkpoint holds.
     committed: u64,
+    copies: Copies,
+    /// What earlier starts found damaged.
+    remembered: Vec<DamagedOffsets>,
 }
 
 impl<'a> Checking<'a> {
     fn new(disk: &'a dyn Disk) -> Result<Self> {
         let head = read_head(disk)?;
         let report = Report { log: Some(LogId(head.log)), ..Report::default() };
-        Ok(Self { disk, head, report, names: OffsetMap::default(), living: BTreeSet::new(), committed: 0 })
+        let names = disk.list().map_err(open_error)?;
+        let copies = Copies::read(disk, &names, head.salt);
+        let remembered = remembered(disk, head.salt).map_err(open_error)?;
+        Ok(Self {
+            disk,
+            head,
+            report,
+            names: OffsetMap::default(),
+            living: BTreeSet::new(),
+            committed: 0,
+            copies,
+            remembered,
+        })
     }
 
     fn run(mut self) -> std::io::Result<Report> {
         let names = self.disk.list()?;
         self.check_checkpoints(&names)?;
+        self.take_copied_names();
         let mut files = segment_files(self.disk, self.head, &names)?;
         if let Some(newest) = files.last()
             && is_unborn(newest, self.head.salt)?
@@ -75,7 +92,7 @@ impl<'a> Checking<'a> {
         for (i, file) in files.iter().enumerate() {
             self.check_segment(file, files.get(i + 1))?;
         }
-        self.add_remembered()?;
+        self.add_remembered();
         self.report.topics = self.living.len();
         Ok(self.report)
     }
@@ -92,9 +109,7 @@ impl<'a> Checking<'a> {
                 None => {
                     let file = checkpoint_file(number);
                     let to = self.disk.open(&file)?.length()?;
-                    let (after, before) = (Offset::ZERO, Offset::ZERO);
-                    let damage = Damage { file, from: 0, to, after, before, messages: Vec::new(), more: false };
-                    self.report.damages.push(damage);
+                    self.report.damages.push(Damage::at(file, (0, to), (0, 0)));
                 }
             }
         }
@@ -110,6 +125,23 @@ impl<'a> Checking<'a> {
         }
     }
 
+    /// Names that the log may have lost.
+    fn take_copied_names(&mut self) {
+        let behind = self.copies.records().filter(|record| record.offset > self.committed);
+        for record in behind {
+            match (record.kind, record.name()) {
+                (RecordKind::Created, Some(name)) => {
+                    self.names.insert(record.topic, name);
+                    self.living.insert(record.topic);
+                }
+                (RecordKind::Deleted, _) => {
+                    self.living.remove(&record.topic);
+                }
+                _ => {}
+            }
+        }
+    }
+
     fn check_segment(&mut self, file: &SegmentFile, next: Option<&SegmentFile>) -> std::io::Result<()> {
         let bytes = read_all(&*file.file)?;
         self.report.segments += 1;
@@ -120,11 +152,13 @@ impl<'a> Checking<'a> {
             salt: self.head.salt,
             last: file.key.base.saturating_sub(1),
             limit: end.saturating_add(1),
-            durable_through: next
-                .map_or(self.committed, |next| next.head.map_or(end, |head| head.durable_through.min(end))),
+            durable_through: next.map_or(self.committed.max(self.copies.through()), |next| {
+                next.head.map_or(end, |head| head.durable_through.min(end))
+            }),
         };
         let (names, living, records) = (&mut self.names, &mut self.living, &mut self.report.records);
         let committed = self.committed;
+        let mut nameless: Option<(u64, u64)> = None;
         let survey = survey(input, |_, found| {
             *records += found.len() as u64;
             for (_, record) in found.iter().filter(|(_, record)| record.offset > committed) {
@@ -136,24 +170,30 @@ impl<'a> Checking<'a> {
                     (RecordKind::Deleted, _) => {
                         living.remove(&record.topic);
                     }
+                    (RecordKind::Message, _) if !names.contains_key(&record.topic) => {
+                        nameless = Some((nameless.map_or(record.offset, |(first, _)| first), record.offset));
+                    }
                     _ => {}
                 }
             }
         });
+        if let Some((first, last)) = nameless {
+            let bytes = (SEGMENT_HEAD as u64, survey.end as u64);
+            let damage = Damage::at(file.key.file(), bytes, (first - 1, last + 1));
+            self.report.damages.push(Damage { nameless: true, ..damage });
+        }
         if next.is_none() {
             self.report.torn_bytes += survey.torn as u64;
         }
         if file.head.is_none() {
-            let (after, before) = (Offset(input.last), Offset(file.key.base));
-            let name = file.key.file();
-            let damage = Damage { file: name, from: 0, to: 64, after, before, messages: Vec::new(), more: false };
-            self.report.damages.push(damage);
+            let (bytes, offsets) = ((0, SEGMENT_HEAD as u64), (input.last, file.key.base));
+            self.report.damages.push(Damage::at(file.key.file(), bytes, offsets));
         }
         let index = self.check_index(file, next.is_some())?;
         self.note(file, &survey, input.limit, index.as_ref())?;
         // A segment was sealed at its last offset, unless it was compacted since, which the checkpoint allows.
         let through = if next.is_none() {
-            committed
+            committed.max(self.copies.through())
         } else if end > committed {
             end
         } else {
@@ -176,17 +216,19 @@ impl<'a> Checking<'a> {
     }
 
     /// What was found damaged before, of which nothing else may tell any more.
-    fn add_remembered(&mut self) -> std::io::Result<()> {
-        for damaged in remembered(self.disk, self.head.salt)? {
+    fn add_remembered(&mut self) {
+        for damaged in std::mem::take(&mut self.remembered) {
             let file = damaged.segment.file();
-            let (from, to) = damaged.bytes;
-            if self.report.damages.iter().any(|known| known.file == file && known.from == from) {
+            let nameless = damaged.loss == Loss::Orphans;
+            let is_it =
+                |known: &Damage| known.file == file && known.from == damaged.bytes.0 && known.nameless == nameless;
+            if self.report.damages.iter().any(is_it) {
                 continue;
             }
-            let (after, before, more) = (Offset(damaged.after), Offset(damaged.before), damaged.loss != Loss::Nothing);
-            self.report.damages.push(Damage { file, from, to, after, before, messages: Vec::new(), more });
+            let more = matches!(damaged.loss, Loss::Known | Loss::Unknown);
+            let damage = Damage::at(file, damaged.bytes, (damaged.after, damaged.before));
+            self.report.damages.push(Damage { more, nameless, ..damage });
         }
-        Ok(())
     }
 
     /// What should stand behind a segment's last batch: up to an offset that was on disk, or where its index points to.
@@ -212,15 +254,8 @@ impl<'a> Checking<'a> {
         }
         let before = through.max(lost.last().map_or(0, |(offset, _)| *offset)) + 1;
         let named = lost.iter().filter_map(|(o, t)| Some((self.names.get(t)?.clone(), Offset(*o)))).collect();
-        self.report.damages.push(Damage {
-            file: file.key.file(),
-            from,
-            to,
-            after: Offset(survey.last),
-            before: Offset(before),
-            messages: named,
-            more: true,
-        });
+        let damage = Damage::at(file.key.file(), (from, to), (survey.last, before));
+        self.report.damages.push(Damage { messages: named, more: true, ..damage });
         Ok(())
     }
 
@@ -242,15 +277,13 @@ impl<'a> Checking<'a> {
             }
             let named = lost.iter().filter_map(|(o, t)| Some((self.names.get(t)?.clone(), Offset(*o)))).collect();
             let before = if damaged.before == u64::MAX { limit } else { damaged.before };
-            self.report.damages.push(Damage {
-                file: file.key.file(),
-                from: damaged.from as u64,
-                to: damaged.to as u64,
-                after: Offset(damaged.after),
-                before: Offset(before),
-                messages: named,
-                more: damaged.loss == Loss::Unknown,
-            });
+            let bytes = (damaged.from as u64, damaged.to as u64);
+            // The start that found it may have known more, by copies that are gone since.
+            let known = self.remembered.iter().find(|known| known.segment == file.key && known.bytes == bytes);
+            let loss = known.map_or(damaged.loss, |known| known.loss);
+            let more = loss == Loss::Unknown && !self.copies.are_all_between(damaged.after, before);
+            let damage = Damage::at(file.key.file(), bytes, (damaged.after, before));
+            self.report.damages.push(Damage { messages: named, more, ..damage });
         }
         Ok(())
     }

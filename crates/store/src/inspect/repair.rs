@@ -11,6 +11,7 @@ use quintet_core::limits::Limits;
 use crate::checkpoint::content::Captured;
 use crate::checkpoint::files::{CHECKPOINTS_KEPT, store};
 use crate::commit::appender::create_segment;
+use crate::copies::remove_old;
 use crate::disk::real::RealDisk;
 use crate::disk::{ASIDE, Disk, read_all};
 use crate::format::header::{SegmentHead, SegmentKey};
@@ -156,6 +157,6 @@ impl Repair<'_> {
             self.opened.checkpoint_number += 1;
             store(self.disk, self.opened.head, self.opened.checkpoint_number, &state)?;
         }
-        Ok(())
+        remove_old(self.disk)
     }
 }

@@ -48,6 +48,17 @@ pub struct Damage {
     pub messages: Vec<(TopicName, Offset)>,
     /// Whether there may have been more.
     pub more: bool,
+    /// Whether nothing is lost but the names: messages are there whose topics' creation is lost, so that nobody can ask
+    /// for them.
+    pub nameless: bool,
+}
+
+impl Damage {
+    /// A damaged stretch of which nothing more is known.
+    pub(crate) fn at(file: String, (from, to): (u64, u64), (after, before): (u64, u64)) -> Self {
+        let (after, before) = (Offset(after), Offset(before));
+        Self { file, from, to, after, before, messages: Vec::new(), more: false, nameless: false }
+    }
 }
 
 impl Report {
@@ -85,7 +96,12 @@ impl fmt::Display for Report {
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, from, to, after, before, .. } = self;
-        writeln!(f, "{file}: bytes {from} to {to} are damaged (between offsets {} and {})", after.0, before.0)?;
+        let (after, before) = (after.0, before.0);
+        if self.nameless {
+            let which = format!("bytes {from} to {to} hold messages (between offsets {after} and {before})");
+            return writeln!(f, "{file}: {which} of topics whose creation is lost, so that they cannot be read");
+        }
+        writeln!(f, "{file}: bytes {from} to {to} are damaged (between offsets {after} and {before})")?;
         for (topic, offset) in &self.messages {
             writeln!(f, "  lost: a message of {topic} at offset {}", offset.0)?;
         }

@@ -35,7 +35,7 @@ impl DamagedOffsets {
 
     /// Whether this offset may be what was lost.
     pub(crate) fn covers(&self, offset: u64) -> bool {
-        self.loss != Loss::Nothing && offset > self.after && offset < self.before
+        matches!(self.loss, Loss::Known | Loss::Unknown) && offset > self.after && offset < self.before
     }
 }
 
@@ -73,6 +73,7 @@ fn encode(all: &[DamagedOffsets], salt: u32) -> Vec<u8> {
             Loss::Nothing => 0,
             Loss::Known => 1,
             Loss::Unknown => 2,
+            Loss::Orphans => 3,
         });
     }
     out.extend_from_slice(&crc32c::crc32c_append(salt, &out).to_le_bytes());
@@ -96,6 +97,7 @@ fn decode(bytes: &[u8], salt: u32) -> Option<Vec<DamagedOffsets>> {
                 0 => Loss::Nothing,
                 1 => Loss::Known,
                 2 => Loss::Unknown,
+                3 => Loss::Orphans,
                 _ => return None,
             },
         });
@@ -114,7 +116,7 @@ mod tests {
         assert_eq!(remembered(&disk, 7).unwrap(), []);
         let segment = SegmentKey { base: 5, generation: 2 };
         let damaged = |loss| DamagedOffsets { segment, bytes: (64, 900), after: 4, before: u64::MAX, loss };
-        let all = [damaged(Loss::Nothing), damaged(Loss::Known), damaged(Loss::Unknown)];
+        let all = [damaged(Loss::Nothing), damaged(Loss::Known), damaged(Loss::Unknown), damaged(Loss::Orphans)];
         remember(&disk, 7, &all).unwrap();
         assert_eq!(remembered(&disk, 7).unwrap(), all);
         let (name, length) = disk.files().pop().unwrap();

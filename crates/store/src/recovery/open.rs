@@ -10,6 +10,7 @@ use quintet_core::limits::Limits;
 use crate::checkpoint::content::Captured;
 use crate::checkpoint::files::{checkpoint_file, checkpoint_numbers, load};
 use crate::commit::appender::create_segment;
+use crate::copies::Copies;
 use crate::disk::{ASIDE, Disk, read_all};
 use crate::format::batch::BATCH_HEAD;
 use crate::format::header::{SEGMENT_HEAD, SegmentHead, SegmentKey, StoreHead};
@@ -68,13 +69,14 @@ pub(crate) fn open_log(disk: &dyn Disk, limits: Limits) -> Result<Opened> {
     let (state, checkpoint_bytes) = state.unwrap_or_default();
     let damaged = remembered(disk, head.salt).map_err(open_error)?;
     let n_remembered = damaged.len();
+    let copies = Copies::read(disk, &names, head.salt);
     let mut opening = Opening {
         disk,
         head,
         checkpointed: state.committed,
         opened: Opened {
             head,
-            replay: Replay::new(state, limits),
+            replay: Replay::new(state, copies, limits),
             segments: Vec::new(),
             damaged,
             checkpoint_number: numbers.first().copied().unwrap_or(0),
@@ -144,7 +146,7 @@ impl Opening<'_> {
 
     /// The newest segment is cut behind its last batch and will be appended to.
     fn add_newest(&mut self, file: &SegmentFile) -> std::io::Result<()> {
-        let known = self.opened.replay.committed;
+        let known = self.opened.replay.committed.max(self.opened.replay.copies.through());
         let (survey, index, bytes) = self.replay(file, u64::MAX, known)?;
         self.note_missing(file.key, &survey, known + 1);
         let end = (survey.end as u64).max(SEGMENT_HEAD as u64);
@@ -206,6 +208,11 @@ impl Opening<'_> {
         if n_lost > 0 {
             tracing::error!(segment = file.key.file(), records = n_lost, "records belong to topics that are lost");
         }
+        if let Some((first, last)) = self.opened.replay.orphans.take() {
+            let bytes = (SEGMENT_HEAD as u64, survey.end as u64);
+            let (after, before) = (first - 1, last + 1);
+            self.note_damage(DamagedOffsets { segment: file.key, bytes, after, before, loss: Loss::Orphans });
+        }
         for (topic, entry) in &survey.suspects {
             index.insert(*topic, *entry)?;
             self.opened.replay.suspect(*topic, entry.offset);
@@ -227,7 +234,10 @@ impl Opening<'_> {
         }
     }
 
-    fn note_damage(&mut self, damaged: DamagedOffsets) {
+    fn note_damage(&mut self, mut damaged: DamagedOffsets) {
+        if damaged.loss == Loss::Unknown && self.opened.replay.copies.are_all_between(damaged.after, damaged.before) {
+            damaged.loss = Loss::Nothing;
+        }
         let file = damaged.segment.file();
         tracing::error!(file, bytes = ?damaged.bytes, after = damaged.after, before = damaged.before, "the log is damaged");
         let lost_through = damaged.before.saturating_sub(1);

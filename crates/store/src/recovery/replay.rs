@@ -13,6 +13,7 @@ use quintet_core::message::{ContentType, Headers, Message};
 use quintet_core::name::TopicName;
 
 use crate::checkpoint::content::Captured;
+use crate::copies::Copies;
 use crate::format::record::{RawRecord, RecordKind};
 use crate::topics::{TopicEntry, Topics};
 
@@ -23,15 +24,19 @@ pub(crate) struct Replay {
     pub(crate) topics: Topics,
     /// The last offset that is folded in.
     pub(crate) committed: u64,
+    /// Second copies of some of what is folded in, for what the log has lost of it.
+    pub(crate) copies: Copies,
     /// What Created and Deleted records are decoded with; they bring their own.
     no_config: Arc<TopicConfig>,
+    /// The first and the last message since this was taken whose topic nobody knows: its creation is lost.
+    pub(crate) orphans: Option<(u64, u64)>,
     /// Groups of which a claim is lost.
     in_doubt: BTreeSet<TopicName>,
 }
 
 impl Replay {
     /// Begins with a checkpoint.
-    pub(crate) fn new(state: Captured, limits: Limits) -> Self {
+    pub(crate) fn new(state: Captured, mut copies: Copies, limits: Limits) -> Self {
         let mut topics = Topics::default();
         topics.last = state.committed;
         for (name, topic) in &state.ledger.topics {
@@ -48,12 +53,15 @@ impl Replay {
             };
             topics.insert(topic.created.0, entry);
         }
+        copies.move_behind(state.committed);
         let no_config = Arc::new(TopicConfig::open(ContentType::octet_stream()));
         Self {
             committed: state.committed,
+            copies,
             ledger: Ledger::restore(state.ledger, limits),
             topics,
             no_config,
+            orphans: None,
             in_doubt: BTreeSet::new(),
         }
     }
@@ -64,11 +72,38 @@ impl Replay {
         if raw.offset <= self.committed {
             return true;
         }
+        if self.copies.has_before(raw.offset) {
+            self.apply_copies(raw.offset);
+        }
+        self.copies.move_behind(raw.offset);
+        self.copies.note(raw);
+        self.fold_in(raw, source)
+    }
+
+    /// Folds in what the log should hold before an offset and does not, as far as there are second copies.
+    fn apply_copies(&mut self, before: u64) {
+        while let Some(bytes) = self.copies.take_before(before) {
+            let Some(raw) = self.copies.parse(&bytes) else { continue };
+            let applied = self.fold_in(&raw, &bytes);
+            tracing::warn!(
+                offset = raw.offset,
+                topic = raw.topic,
+                applied,
+                "a lost record is taken from its second copy"
+            );
+        }
+    }
+
+    fn fold_in(&mut self, raw: &RawRecord<'_>, source: &Bytes) -> bool {
         self.committed = raw.offset;
         if raw.kind == RecordKind::Message {
             // Of messages only the last of each topic matters to the ledger; [`Self::finish`] tells it.
             let size = u64::from(raw.message_size().unwrap_or_default());
-            return self.topics.count_message(raw.topic, raw.offset, raw.time, size);
+            let is_known = self.topics.count_message(raw.topic, raw.offset, raw.time, size);
+            if !is_known {
+                self.orphans = Some((self.orphans.map_or(raw.offset, |(first, _)| first), raw.offset));
+            }
+            return is_known;
         }
         let known = match raw.kind {
             RecordKind::Created | RecordKind::Deleted | RecordKind::Hidden => {
@@ -121,8 +156,9 @@ impl Replay {
         self.ledger.forget_deletions(Offset(through));
     }
 
-    /// Tells the ledger of the last message of each topic.
+    /// Takes what the end of the log has lost from the copies, and tells the ledger of the last message of each topic.
     pub(crate) fn finish(&mut self) {
+        self.apply_copies(u64::MAX);
         self.ledger.skip_to(Offset(self.committed));
         for (_, entry) in self.topics.iter() {
             if self.ledger.topic(&entry.name).is_none_or(|topic| topic.last.0 >= entry.last) {

@@ -9,6 +9,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::checkpoint::content::Captured;
 use crate::checkpoint::files;
+use crate::copies::{CopyWriter, remove_old};
 use crate::shared::Shared;
 use crate::upkeep::reclaim::{Persisted, count, give_back, reclaimable};
 use crate::upkeep::retention::trim_all;
@@ -71,6 +72,7 @@ pub(crate) struct Upkeep {
     pub(crate) checkpoint_log_bytes: u64,
     /// Whether an index could not be written the last time.
     pub(crate) index_failed: bool,
+    pub(crate) copies: CopyWriter,
 }
 
 impl Upkeep {
@@ -85,6 +87,7 @@ impl Upkeep {
     }
 
     fn turn(&mut self) -> io::Result<()> {
+        self.write_copies();
         self.write_indexes();
         let now = self.shared.now.load(Ordering::Relaxed);
         while now > 0 && trim_all(&self.shared, now) {
@@ -101,6 +104,10 @@ impl Upkeep {
             give_back(&self.shared, &older, self.segment_bytes)?;
         }
         Ok(())
+    }
+
+    fn write_copies(&mut self) {
+        self.copies.write(&*self.shared.segments.disk, self.shared.head.salt, &self.shared.copies);
     }
 
     /// Indexes of segments that are full go from memory into files. One that cannot be written, on a full disk, say,
@@ -149,16 +156,18 @@ impl Upkeep {
         let number = self.number + 1;
         let bytes = files::store(&*self.shared.segments.disk, self.shared.head, number, state)?;
         tracing::debug!(number, bytes, committed = state.committed, "a checkpoint is written");
+        self.copies.begin(number);
         self.number = number;
         self.checkpoint_bytes = bytes;
         self.log_bytes = state.log_bytes;
         let newest = Persisted::new(state);
         self.older = self.newest.replace(newest);
-        Ok(())
+        remove_old(&*self.shared.segments.disk)
     }
 
     /// What is left to do when the store is closed.
     pub(crate) fn finish(mut self, last: &Captured) -> io::Result<()> {
+        self.write_copies();
         self.write_indexes();
         let unchanged = self.newest.as_ref().is_some_and(|newest| {
             newest.committed == last.committed && *newest.kept == last.kept && self.log_bytes == last.log_bytes
