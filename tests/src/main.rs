@@ -18,6 +18,7 @@ mod binary;
 mod chaos;
 mod cli;
 mod crash;
+mod damage;
 mod done;
 mod event_source;
 mod examples;

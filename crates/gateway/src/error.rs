@@ -115,7 +115,7 @@ impl From<&Error> for Problem {
 }
 
 /// Which problem a fault of the core is.
-fn kind_of(kind: &CoreKind) -> Kind {
+pub(crate) fn kind_of(kind: &CoreKind) -> Kind {
     match kind {
         CoreKind::BadName => Kind::BadName,
         CoreKind::BadRequest => Kind::BadRequest,

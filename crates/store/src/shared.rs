@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 
 use parking_lot::Mutex;
 use quintet_core::engine::Observer;
+use quintet_core::error::Error;
 
 use crate::checkpoint::content::Captured;
 use crate::commit::queue::Queue;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) copies: Waiting,
     /// Held while it is told something, so that it hears one thing at a time.
     pub(crate) observer: Mutex<Option<Arc<dyn Observer>>>,
+    /// Why the last group was not written; none if it was, or since the disk was seen to take something again.
+    pub(crate) refusal: Mutex<Option<Error>>,
     /// What the commit thread leaves behind when it ends.
     pub(crate) last_state: Mutex<Option<Captured>>,
     /// The newest time that [`quintet_core::engine::Engine::maintain`] was called with.

@@ -127,6 +127,7 @@ impl Store {
             queue: Queue::new(config.queue_bytes),
             copies,
             observer: Mutex::new(None),
+            refusal: Mutex::new(None),
             last_state: Mutex::new(None),
             now: AtomicU64::new(0),
             log_bytes: AtomicU64::new(opened.replayed_bytes),
@@ -138,6 +139,7 @@ impl Store {
             appender,
             committed: Offset(opened.replay.committed),
             group: Group::default(),
+            refuses: false,
         };
         let upkeep = Upkeep {
             shared: Arc::clone(&shared),
@@ -246,6 +248,11 @@ impl Engine for Store {
         // The last reading and not the highest: a clock that was wrong once would otherwise be so for ever.
         self.shared.now.store(now.0, Ordering::Relaxed);
         self.shared.bell.ring();
+    }
+
+    fn troubles(&self) -> Vec<Error> {
+        let refusal = self.shared.refusal.lock().clone();
+        refusal.into_iter().chain(self.shared.segments.damage_error()).collect()
     }
 
     fn close(&self) -> Pending<()> {

@@ -65,6 +65,8 @@ async fn a_topic_outlives_the_record_of_its_creation() {
         let open = Open::on(&disk, &unchecked()).unwrap();
         let restored = open.seen.restored.lock().get("orders/eu").cloned();
         assert!(restored.is_some(), "start {start}: it is there");
+        let troubles: Vec<Kind> = open.store.troubles().iter().map(|error| error.kind().clone()).collect();
+        assert_eq!(troubles, [Kind::StorageDamaged], "start {start}");
         // Its first message stood in the same batch, and may have been lost with it: that is told.
         match open.texts("orders/eu").await {
             Ok(texts) => assert_eq!(texts.first().unwrap(), "first"),
@@ -77,6 +79,7 @@ async fn a_topic_outlives_the_record_of_its_creation() {
     let open = Open::on(&disk, &unchecked()).unwrap();
     let texts = open.texts("orders/eu").await.unwrap();
     assert!(texts.ends_with(&vec!["more".to_owned(); 19]), "{texts:?}");
+    assert!(open.store.troubles().is_empty());
     assert!(check_on(&disk).is_err(), "in use");
     open.close().await;
     assert!(check_on(&disk).unwrap().is_intact());

@@ -265,7 +265,12 @@ async fn a_failing_disk_refuses_writes_and_serves_reads() {
     let full = open.publish("a", &["2"]).await.unwrap_err();
     assert_eq!(full.kind(), &Kind::StorageFull);
     assert!(full.is_retryable());
+    let kinds = || open.store.troubles().iter().map(|error| error.kind().clone()).collect::<Vec<_>>();
+    assert_eq!(kinds(), [Kind::StorageFull]);
+    open.store.maintain(NOW);
     disk.full_at(None);
+    open.until(NOW, "nothing published, and yet all is well", || kinds().is_empty()).await;
+    assert!(!disk.files().iter().any(|(name, _)| name.ends_with(".tmp")), "nothing is left of the question");
     disk.fail_writes(1);
     let failed = open.publish("a", &["3"]).await.unwrap_err();
     assert_eq!(failed.kind(), &Kind::StorageUnavailable);
@@ -275,6 +280,7 @@ async fn a_failing_disk_refuses_writes_and_serves_reads() {
         assert_eq!(open.texts("a").await.unwrap(), ["1"], "reads go on, and see what was acknowledged");
     }
     open.publish("a", &["7"]).await.unwrap();
+    assert_eq!(kinds(), []);
     assert_eq!(open.texts("a").await.unwrap(), ["1", "7"]);
     let disk = disk.after_crash(&mut Random(3));
     drop(open);

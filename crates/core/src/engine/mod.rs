@@ -18,7 +18,7 @@ use std::sync::Arc;
 use crate::clock::Timestamp;
 use crate::cursor::{LogId, Offset};
 use crate::engine::transaction::{Outcome, Record, TopicState, Transaction};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::group::GroupState;
 use crate::message::Message;
 use crate::name::TopicName;
@@ -77,6 +77,11 @@ pub trait Engine: Send + Sync + Debug + 'static {
     /// Does what time demands: retention by age, forgetting idle producers. Called about once a second; it must not
     /// hold up a commit for long.
     fn maintain(&self, now: Timestamp);
+
+    /// What is wrong at present, for whoever watches over it: why nothing is taken, what is lost. Nothing if all is well.
+    fn troubles(&self) -> Vec<Error> {
+        Vec::new()
+    }
 
     /// Finishes what was accepted and refuses the rest.
     fn close(&self) -> Pending<()>;

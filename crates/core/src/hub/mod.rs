@@ -149,6 +149,11 @@ impl Hub {
         self.engine(log).map(|engine| engine.durability())
     }
 
+    /// What is wrong with the hub's logs at present; nothing if all is well.
+    pub fn troubles(&self) -> Vec<Error> {
+        self.engines.iter().flat_map(|engine| engine.troubles()).collect()
+    }
+
     /// Ends all followers with [`Kind::ShuttingDown`], finishes what was accepted, and refuses the rest.
     ///
     /// Dropping the future leaves the engines open.

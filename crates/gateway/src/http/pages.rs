@@ -1,14 +1,15 @@
 //! Pages for people and probes: `/`, `/health`, `/problems/{slug}`. They need no token.
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use quintet_wire::content;
+use quintet_core::error::Error;
 use quintet_wire::problem::kind::Kind;
+use quintet_wire::{content, problem};
 
-use crate::error::Problem;
+use crate::error::{Problem, kind_of};
 use crate::state::Gateway;
 
 const WELCOME: &str = "\
@@ -37,8 +38,15 @@ async fn welcome() -> Response {
     text(WELCOME.to_owned())
 }
 
-async fn health() -> Response {
-    ([(CONTENT_TYPE, content::JSON), (CACHE_CONTROL, "no-store")], r#"{"status":"ok"}"#).into_response()
+/// Always `200`: a hub whose disk is full serves its readers, and would not be better after a restart.
+async fn health(State(gateway): State<Gateway>) -> Response {
+    let told = |error: Error| problem::object::Problem::new(kind_of(error.kind()), error.to_string());
+    let problems: Vec<_> = gateway.hub().troubles().into_iter().map(told).collect();
+    let body = match problems.is_empty() {
+        true => serde_json::json!({ "status": "ok" }),
+        false => serde_json::json!({ "status": "impaired", "problems": problems }),
+    };
+    ([(CONTENT_TYPE, content::JSON), (CACHE_CONTROL, "no-store")], body.to_string()).into_response()
 }
 
 async fn problem(request: Request) -> Result<Response, Problem> {

@@ -34,6 +34,8 @@ pub(crate) struct CommitThread {
     /// The last offset on disk.
     pub(crate) committed: Offset,
     pub(crate) group: Group,
+    /// Whether the last group could not be written.
+    pub(crate) refuses: bool,
 }
 
 /// Publishers that wait for each answer come back together. Without waiting for them a moment, the first of them would
@@ -97,6 +99,7 @@ impl CommitThread {
         if !self.group.is_empty() {
             match self.appender.append(&mut self.group.bytes, self.committed.0) {
                 Ok(written) => {
+                    self.set_refusal(None);
                     self.shared.log_bytes.fetch_add(self.group.bytes.len() as u64, Ordering::Relaxed);
                     self.show(&written);
                     if written.new_segment {
@@ -107,6 +110,7 @@ impl CommitThread {
                     self.ledger.rollback();
                     let error = write_error(error);
                     tracing::error!(%error, "a group could not be written; its transactions are refused");
+                    self.set_refusal(Some(error.clone()));
                     // Also what was refused: it was judged by a state that has been taken back.
                     answers.refuse(&error);
                 }
@@ -150,6 +154,14 @@ impl CommitThread {
             self.shared.copies.add(&self.group.copies, self.committed.0);
         }
         self.shared.tell(|observer| observer.committed(&group.records, self.committed));
+    }
+
+    /// Notes whether groups are written, which is asked for seldom and changes seldom.
+    fn set_refusal(&mut self, refusal: Option<Error>) {
+        if self.refuses || refusal.is_some() {
+            self.refuses = refusal.is_some();
+            *self.shared.refusal.lock() = refusal;
+        }
     }
 
     /// Retention has to know what groups have settled.

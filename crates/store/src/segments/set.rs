@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use quintet_core::error::{Error, Kind};
 
 use crate::disk::{Disk, read_all, replace};
 use crate::format::header::SegmentKey;
@@ -50,6 +51,15 @@ impl SegmentSet {
     /// The broken stretch of the log in which this offset lies.
     pub(crate) fn damage_at(&self, offset: u64) -> Option<DamagedOffsets> {
         self.damaged.read().iter().find(|damaged| damaged.covers(offset)).copied()
+    }
+
+    /// That something is damaged, if it is.
+    pub(crate) fn damage_error(&self) -> Option<Error> {
+        let n = self.damaged.read().len();
+        let detail = format!(
+            "{n} stretches of the log are damaged; `quintet store check` lists them, `quintet store repair` sets them aside"
+        );
+        (n > 0).then(|| Error::new(Kind::StorageDamaged, detail))
     }
 
     /// The segments as they are now.

@@ -14,6 +14,10 @@ use crate::shared::Shared;
 use crate::upkeep::reclaim::{Persisted, count, give_back, reclaimable};
 use crate::upkeep::retention::trim_all;
 
+/// Written and removed to see whether the disk takes anything; opening removes one that was left.
+const PROBE_FILE: &str = "probe.tmp";
+const PROBE_BYTES: usize = 64 << 10;
+
 /// Wakes the thread.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
@@ -87,6 +91,7 @@ impl Upkeep {
     }
 
     fn turn(&mut self) -> io::Result<()> {
+        self.ask_the_disk();
         self.write_copies();
         self.write_indexes();
         let now = self.shared.now.load(Ordering::Relaxed);
@@ -104,6 +109,21 @@ impl Upkeep {
             give_back(&self.shared, &older, self.segment_bytes)?;
         }
         Ok(())
+    }
+
+    /// Where the last group could not be written, somebody waits to hear that the disk takes something again, and may
+    /// publish nothing before.
+    fn ask_the_disk(&self) {
+        if self.shared.refusal.lock().is_none() {
+            return;
+        }
+        let disk = &*self.shared.segments.disk;
+        let asked =
+            disk.create(PROBE_FILE).and_then(|file| file.write_at(&[0; PROBE_BYTES], 0).and_then(|()| file.sync()));
+        if disk.remove(PROBE_FILE).and(asked).is_ok() {
+            *self.shared.refusal.lock() = None;
+            tracing::info!("the disk takes something again");
+        }
     }
 
     fn write_copies(&mut self) {
