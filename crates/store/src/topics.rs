@@ -21,8 +21,10 @@ pub(crate) struct TopicEntry {
     /// Messages that are kept, and what they count for.
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
-    /// No kept message is older than this.
+    /// What the oldest kept message's age is counted from, or something earlier; [`u64::MAX`] if there is none.
     pub(crate) oldest: u64,
+    /// The same of those that have come since retention looked last.
+    pub(crate) newcomers: u64,
     pub(crate) lineage: Lineage,
 }
 
@@ -102,6 +104,7 @@ impl Topics {
             messages: 0,
             bytes: 0,
             oldest: u64::MAX,
+            newcomers: u64::MAX,
             lineage,
         };
         if let Some(source) = lineage.source.and_then(|source| self.by_id.get(&source)) {
@@ -143,6 +146,7 @@ impl Topics {
         entry.messages += new.count;
         entry.bytes += new.bytes;
         entry.oldest = entry.oldest.min(new.oldest);
+        entry.newcomers = entry.newcomers.min(new.oldest);
     }
 
     /// Folds in a committed record of the topic with this id.
@@ -205,11 +209,18 @@ impl Topics {
             let age = retention.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
             retention.count.is_some_and(|count| entry.messages > count)
                 || retention.bytes.is_some_and(|bytes| entry.bytes > bytes)
-                || age.is_some_and(|age| now.saturating_sub(entry.oldest) > age)
+                || age.is_some_and(|age| now.saturating_sub(entry.oldest) > age || is_ahead(entry.oldest, now))
         };
         let turn: Vec<u64> = self.limited.range(after + 1..).take(turn).copied().collect();
         let last = turn.last().copied();
         (turn.into_iter().filter(is_overfull).collect(), last)
+    }
+
+    /// A topic that is looked at by retention now.
+    pub(crate) fn look_at(&mut self, id: u64) -> Option<TopicEntry> {
+        let entry = self.by_id.get_mut(&id)?;
+        entry.newcomers = u64::MAX;
+        Some(entry.clone())
     }
 
     /// Notes that a topic's oldest messages are gone; false if the topic is.
@@ -223,8 +234,7 @@ impl Topics {
         }
         entry.messages = entry.messages.saturating_sub(trim.messages);
         entry.bytes = entry.bytes.saturating_sub(trim.bytes);
-        let inherits = entry.trimmed_through < entry.lineage.through;
-        entry.oldest = if entry.messages == 0 && !inherits { u64::MAX } else { trim.oldest };
+        entry.oldest = trim.oldest.unwrap_or(u64::MAX).min(entry.newcomers);
         true
     }
 
@@ -244,6 +254,11 @@ pub(crate) struct Trim {
     pub(crate) through: u64,
     pub(crate) messages: u64,
     pub(crate) bytes: u64,
-    /// The time of the oldest message that stays, if it is known to stay.
-    pub(crate) oldest: u64,
+    /// What the age of the oldest message that stays is counted from; none if nothing stays of what there was.
+    pub(crate) oldest: Option<u64>,
+}
+
+/// Whether a topic's oldest message is from a clock that was ahead, and that has not been seen yet.
+fn is_ahead(oldest: u64, now: u64) -> bool {
+    oldest > now && oldest != u64::MAX
 }

@@ -282,6 +282,28 @@ async fn a_clock_that_jumped_once_takes_nothing_later() {
     assert_eq!(open.texts("aged").await.unwrap(), ["new"]);
 }
 
+/// What was published while the clock was ahead is as old as it was found to be, also behind a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_age_that_was_put_right_stays_so() {
+    let disk = FaultyDisk::new();
+    let open = Open::on(&disk, &small()).unwrap();
+    let age = Duration::from_secs(10);
+    create(&open, "aged", Retention { age: Some(age), ..Retention::default() }).await;
+    create(&open, "probe", Retention { count: Some(1), ..Retention::default() }).await;
+    let next_year = NOW.plus(Duration::from_secs(365 * 24 * 3_600));
+    open.store.commit(Op::Append(append("aged", &["ahead"])).into(), next_year).await.unwrap();
+    open.publish("probe", &["1", "2"]).await.unwrap();
+    open.until(NOW, "upkeep has looked at both", || !open.seen.trims.lock().is_empty()).await;
+    open.close().await;
+    let open = Open::on(&disk, &small()).unwrap();
+    open.publish("probe", &["3"]).await.unwrap();
+    let between = NOW.plus(age / 2);
+    open.until(between, "upkeep has looked at both", || !open.seen.trims.lock().is_empty()).await;
+    assert_eq!(open.texts("aged").await.unwrap(), ["ahead"]);
+    let later = NOW.plus(age + Duration::from_millis(1));
+    open.until(later, "it is too old", || open.seen.trims.lock().iter().any(|(topic, _)| topic == "aged")).await;
+}
+
 /// A group whose messages are handed out again and again writes records of state only, between messages that live.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_of_state_do_not_pile_up() {

@@ -5,6 +5,7 @@
 //! engine's own: they are the [`ledger`]'s. The memory engine is the executable specification, and [`contract`] is the
 //! suite that every engine passes.
 
+pub mod age;
 pub mod contract;
 pub mod ledger;
 pub mod memory;
@@ -75,7 +76,7 @@ pub trait Engine: Send + Sync + Debug + 'static {
     fn scan(&self, request: ScanRequest) -> Pending<ScanPage>;
 
     /// Does what time demands: retention by age, forgetting idle producers. Called about once a second; it must not
-    /// hold up a commit for long.
+    /// hold up a commit for long. A message whose time is ahead of `now` is judged by [`age::Ahead`].
     fn maintain(&self, now: Timestamp);
 
     /// What is wrong at present, for whoever watches over it: why nothing is taken, what is lost. Nothing if all is well.

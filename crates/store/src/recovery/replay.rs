@@ -49,6 +49,7 @@ impl Replay {
                 messages: kept.messages,
                 bytes: kept.bytes,
                 oldest: kept.oldest,
+                newcomers: u64::MAX,
                 lineage: kept.lineage,
             };
             topics.insert(topic.created.0, entry);

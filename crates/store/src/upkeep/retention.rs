@@ -2,8 +2,10 @@
 
 use std::io;
 
+use quintet_core::clock::Timestamp;
 use quintet_core::cursor::Offset;
 use quintet_core::engine::Trimmed;
+use quintet_core::engine::age::Ahead;
 use quintet_core::engine::transaction::Retention;
 
 use crate::index::Entry;
@@ -37,31 +39,26 @@ pub(crate) fn trim_all(shared: &Shared, now: u64) -> bool {
 
 fn trim_topic(shared: &Shared, id: u64, now: u64) -> io::Result<bool> {
     let (found, stretches) = {
-        let topics = shared.topics.lock();
-        let Some(found) = topics.get(id).cloned() else { return Ok(false) };
+        let mut topics = shared.topics.lock();
+        let Some(found) = topics.look_at(id) else { return Ok(false) };
         (found, topics.stretches(id))
     };
     let mut trimming = Trimming {
         retention: found.config.retention,
         now,
+        ahead: Trimming::known_ahead(found.oldest, now),
         settled: shared.settled.through(&found.name),
         messages: found.messages,
         bytes: found.bytes,
-        trim: Trim { through: found.trimmed_through, messages: 0, bytes: 0, oldest: found.oldest },
+        trim: Trim { through: found.trimmed_through, messages: 0, bytes: 0, oldest: None },
         n_left: TURN_MESSAGES_MAX,
     };
-    let mut stays = false;
     for stretch in stretches {
         let own = stretch.topic == id;
         let stretch = Stretch { to: stretch.to.min(found.last), ..stretch };
         if !trim_stretch(shared, stretch, own, &mut trimming)? {
-            stays = true;
             break;
         }
-    }
-    if !stays {
-        // Nothing is left that was there; what comes is not older than now.
-        trimming.trim.oldest = now;
     }
     let trim = trimming.trim;
     // The observer is told behind the change: whoever it tells and then reads finds it done.
@@ -82,10 +79,9 @@ fn trim_stretch(shared: &Shared, stretch: Stretch, own: bool, trimming: &mut Tri
             let after = stretch.after.max(trimming.trim.through);
             let entries = shared.segments.entries_after(segment, stretch.topic, after, ENTRIES_MAX)?;
             for entry in entries.iter().filter(|entry| entry.is_message() && entry.offset <= stretch.to) {
-                if trimming.n_left == 0 || !trimming.step(entry, own) {
+                if !trimming.step(entry, own) {
                     return Ok(false);
                 }
-                trimming.n_left -= 1;
             }
             if entries.len() < ENTRIES_MAX || entries.last().is_some_and(|entry| entry.offset > stretch.to) {
                 break;
@@ -101,6 +97,8 @@ const ENTRIES_MAX: usize = 512;
 struct Trimming {
     retention: Retention,
     now: u64,
+    /// What is known of the message that is next, or the one before it, if that was ahead.
+    ahead: Option<Ahead>,
     /// Only bytes take what lies behind this.
     settled: u64,
     messages: u64,
@@ -110,17 +108,27 @@ struct Trimming {
 }
 
 impl Trimming {
-    /// Takes the oldest message off if it has to go; false if it stays.
+    /// What was remembered of the oldest message, should its time be ahead: of what stands in the log only what it
+    /// counts as is kept, so that it is the same after a restart.
+    fn known_ahead(oldest: u64, now: u64) -> Option<Ahead> {
+        let known = Ahead { stamp: Timestamp(u64::MAX), counts_as: Timestamp(oldest) };
+        (oldest <= now).then_some(known)
+    }
+
+    /// Takes the oldest message off if it has to go, and others have not waited long enough; false if it stays.
     fn step(&mut self, entry: &Entry, own: bool) -> bool {
+        let (counts_as, ahead) = Ahead::judge(Timestamp(entry.time), Timestamp(self.now), self.ahead);
+        self.ahead = ahead;
         let age = self.retention.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         let is_too_many = self.retention.count.is_some_and(|count| self.messages > count)
-            || age.is_some_and(|age| self.now.saturating_sub(entry.time) > age);
+            || age.is_some_and(|age| self.now.saturating_sub(counts_as.0) > age);
         let goes =
             self.retention.bytes.is_some_and(|bytes| self.bytes > bytes) || is_too_many && entry.offset <= self.settled;
-        self.trim.oldest = entry.time;
-        if !goes {
+        if !goes || self.n_left == 0 {
+            self.trim.oldest = Some(counts_as.0);
             return false;
         }
+        self.n_left -= 1;
         self.trim.through = entry.offset;
         // What a fork inherits does not count.
         if own {

@@ -141,6 +141,21 @@ pub(super) async fn no_room_is_no_shorter_window(suite: Suite) {
     assert_eq!(payloads(&suite.all("a").await), ["1", "4", "3", "5"]);
 }
 
+/// On an engine with the same limits: an id that a clock gave that was ahead is forgotten a window after the clock is
+/// right again, and holds back no other.
+pub(super) async fn ids_of_a_clock_that_was_ahead(suite: Suite) {
+    let next_year = NOW.plus(Duration::from_secs(365 * 24 * 3_600));
+    at(&suite, next_year, with_id("a", "x", &["1"])).await;
+    at(&suite, NOW, with_id("a", "y", &["2"])).await;
+    assert!(at(&suite, NOW, with_id("a", "x", &["1"])).await.duplicate, "it is known");
+    assert_eq!(suite.refused(with_id("a", "z", &["3"])).await, Kind::TooMany);
+    let later = NOW.plus(small_limits().message_id_window);
+    for id in ["z", "x"] {
+        assert!(!at(&suite, later, with_id("a", id, &["4"])).await.duplicate, "{id} is new");
+    }
+    assert_eq!(payloads(&suite.all("a").await), ["1", "2", "4", "4"]);
+}
+
 /// The limits of an engine for [`no_room_is_no_shorter_window`].
 pub(super) fn small_limits() -> Limits {
     Limits { message_id_bytes: 2 * (MESSAGE_ID_OVERHEAD_BYTES + 1), ..Limits::default() }

@@ -37,7 +37,9 @@ pub async fn check(new_engine: &(dyn Fn(Limits) -> Arc<dyn Engine> + Sync)) {
     message_ids::ids_and_producers(suite()).await;
     message_ids::no_room_is_no_shorter_window(Suite::new(new_engine(message_ids::small_limits()))).await;
     retention::retention_by_count_and_bytes(suite()).await;
+    message_ids::ids_of_a_clock_that_was_ahead(Suite::new(new_engine(message_ids::small_limits()))).await;
     retention::retention_by_age(suite()).await;
+    retention::a_clock_that_was_ahead(suite()).await;
     reading::a_scan_merges_topics_in_log_order(suite()).await;
     forks::a_fork_shares_its_sources_past(suite()).await;
     forks::a_source_lives_on_for_its_forks(suite()).await;

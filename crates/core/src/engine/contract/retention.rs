@@ -39,3 +39,32 @@ pub(super) async fn retention_by_age(suite: Suite) {
     suite.maintained_at(now, |suite| suite.trims_of("a").1 == 1).await;
     assert_eq!(payloads(&suite.all("a").await), ["young"]);
 }
+
+/// What was published while the clock was ahead goes an age after the clock is right again, and holds back nothing.
+pub(super) async fn a_clock_that_was_ahead(suite: Suite) {
+    let next_year = NOW.plus(Duration::from_secs(365 * 24 * 3_600));
+    let (age, second) = (Duration::from_secs(10), Duration::from_secs(1));
+    suite.create("a", TopicConfig { retention: Retention { age: Some(age), ..Retention::default() }, ..open() }).await;
+    suite
+        .create("probe", TopicConfig { retention: Retention { count: Some(1), ..Retention::default() }, ..open() })
+        .await;
+    for (text, ahead) in [("1", next_year), ("2", next_year.plus(second))] {
+        suite.engine.commit(Op::Append(append("a", &[text])).into(), ahead).await.unwrap();
+    }
+    suite.append(append("a", &["3"])).await.unwrap();
+    // Topics are looked at in the order of their creation, so the first has been seen when the second is trimmed.
+    suite.append(append("probe", &["1", "2"])).await.unwrap();
+    suite.engine.maintain(NOW);
+    suite.maintained(|suite| suite.trims_of("probe").1 == 1).await;
+    let nearly = NOW.plus(age);
+    suite.engine.commit(Op::Append(append("probe", &["3"])).into(), nearly).await.unwrap();
+    suite.engine.maintain(nearly);
+    suite.maintained_at(nearly, |suite| suite.trims_of("probe").1 == 2).await;
+    assert_eq!(payloads(&suite.all("a").await), ["1", "2", "3"], "they have come when they were first seen");
+    let later = nearly.plus(second * 2);
+    suite.engine.commit(Op::Append(append("a", &["4"])).into(), later).await.unwrap();
+    suite.engine.maintain(later);
+    suite.maintained_at(later, |suite| suite.trims_of("a").1 == 3).await;
+    assert_eq!(payloads(&suite.all("a").await), ["4"]);
+    suite.maintained_at(later.plus(age * 2), |suite| suite.trims_of("a").1 == 4).await;
+}

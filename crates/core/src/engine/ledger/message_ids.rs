@@ -2,7 +2,7 @@
 //!
 //! An id belongs to one life of a topic, which is named by the offset of its creation: what was remembered of a deleted
 //! topic is never found again, and goes when its time is over. Its room is taken until then, so that no window is ever
-//! shortened and nobody gets more room by deleting topics.
+//! shortened and nobody gets more room by deleting topics. What a clock that was ahead has stamped is judged by [`Ahead`].
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::cursor::Offset;
+use crate::engine::age::Ahead;
 use crate::engine::ledger::Ledger;
 use crate::engine::ledger::state::Undo;
 use crate::error::{Error, Kind, Result};
@@ -45,6 +46,8 @@ pub(super) struct MessageIds {
     numbers: Vec<HashMap<(Offset, Arc<str>), u64>>,
     sharding: RandomState,
     bytes: usize,
+    /// What the oldest one's time counts as, if it was ahead when it was looked at.
+    ahead: Option<Ahead>,
 }
 
 /// Maps that the ids are parted among.
@@ -168,7 +171,10 @@ impl MessageIds {
     fn forget(&mut self, now: Timestamp, window: Duration, n_max: usize) {
         for _ in 0..n_max {
             let number = self.queue.first;
-            if self.queue.get(number).is_none_or(|oldest| now.since(oldest.time) < window) {
+            let Some(oldest) = self.queue.get(number) else { return };
+            let (counts_as, ahead) = Ahead::judge(oldest.time, now, self.ahead);
+            self.ahead = ahead;
+            if now.since(counts_as) < window {
                 return;
             }
             let Some(known) = self.queue.pop_oldest() else { return };

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::clock::Timestamp;
 use crate::cursor::Offset;
 use crate::engine::Trimmed;
+use crate::engine::age::Ahead;
 use crate::engine::ledger::TopicLedger;
 use crate::engine::transaction::{Record, TopicState};
 use crate::message::{MESSAGE_OVERHEAD_BYTES, Message};
@@ -21,6 +23,8 @@ pub(super) struct Kept {
     inherited: VecDeque<Arc<Message>>,
     messages: VecDeque<Arc<Message>>,
     bytes: u64,
+    /// What the oldest one's time counts as, if it was ahead when retention looked at it.
+    ahead: Option<Ahead>,
 }
 
 impl Kept {
@@ -33,6 +37,7 @@ impl Kept {
             inherited: VecDeque::new(),
             messages: VecDeque::new(),
             bytes: 0,
+            ahead: None,
         }
     }
 
@@ -41,7 +46,7 @@ impl Kept {
         let all = source.after(Offset::ZERO).take_while(|message| message.offset <= through);
         let own = |message: &Arc<Message>| Arc::new(Message { topic: name.clone(), ..Message::clone(message) });
         let trimmed_through = source.trimmed_through.min(through);
-        Self { inherited: all.map(own).collect(), trimmed_through, ..Self::new(created) }
+        Self { inherited: all.map(own).collect(), trimmed_through, ahead: source.ahead, ..Self::new(created) }
     }
 
     pub(super) fn push(&mut self, message: Arc<Message>) {
@@ -73,6 +78,13 @@ impl Kept {
         self.inherited.front().or(self.messages.front()).map(|message| &**message)
     }
 
+    /// What the oldest message's age is counted from at this time.
+    pub(super) fn oldest_counts_as(&mut self, now: Timestamp) -> Option<Timestamp> {
+        let (counts_as, ahead) = Ahead::judge(self.oldest()?.time, now, self.ahead);
+        self.ahead = ahead;
+        Some(counts_as)
+    }
+
     /// Whether the oldest message lies at or below an offset.
     pub(super) fn is_settled(&self, through: Offset) -> bool {
         self.oldest().is_some_and(|message| message.offset <= through)
@@ -84,7 +96,7 @@ impl Kept {
     }
 
     /// Removes the oldest messages while they are too much; tells what was removed.
-    pub(super) fn trim(&mut self, mut too_much: impl FnMut(&Self) -> bool) -> Option<Trimmed> {
+    pub(super) fn trim(&mut self, mut too_much: impl FnMut(&mut Self) -> bool) -> Option<Trimmed> {
         let (n_before, bytes_before, trimmed_before) = (self.len(), self.bytes, self.trimmed_through);
         while self.oldest().is_some() && too_much(self) {
             if let Some(message) = self.inherited.pop_front() {

@@ -249,7 +249,7 @@ impl Inner {
         let before = Extent::of(kept);
         let settled = self.ledger.settled_through(topic);
         let trimmed = kept.trim(|kept| {
-            let old = kept.oldest().is_some_and(|message| now.since(message.time) > age) && kept.is_settled(settled);
+            let old = kept.oldest_counts_as(now).is_some_and(|time| now.since(time) > age) && kept.is_settled(settled);
             n_left = n_left.saturating_sub(usize::from(old));
             old && n_left > 0
         });
