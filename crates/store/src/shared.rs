@@ -3,7 +3,7 @@
 //! Locks, in the order in which more than one may be held: the observer's, the topics'. No disk is touched under them.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use parking_lot::Mutex;
 use quintet_core::engine::Observer;
@@ -38,6 +38,10 @@ pub(crate) struct Shared {
     pub(crate) now: AtomicU64,
     /// Bytes of log that were replayed and written since the store was opened.
     pub(crate) log_bytes: AtomicU64,
+    /// Whether a group found no room since space was given back.
+    pub(crate) full: AtomicBool,
+    /// What deletions leave of the ballast.
+    pub(crate) ballast_floor: AtomicU64,
     /// Wakes the upkeep thread.
     pub(crate) bell: Bell,
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
@@ -30,7 +30,8 @@ use crate::recovery::open::open_log;
 use crate::segments::set::SegmentSet;
 use crate::settled::Settled;
 use crate::shared::Shared;
-use crate::upkeep::thread::{Bell, Upkeep};
+use crate::upkeep::reclaim::Reclaim;
+use crate::upkeep::thread::{Bell, Troubles, Upkeep};
 
 /// How a store is set up.
 #[derive(Debug, Clone)]
@@ -46,6 +47,9 @@ pub struct StoreConfig {
     pub reserve_bytes: u64,
     /// Bytes of log between checkpoints, unless the checkpoint itself is larger. Default 256 MiB.
     pub checkpoint_log_bytes: u64,
+    /// Bytes that are kept for the checkpoints without which a full disk gets no room again, unless two checkpoints take
+    /// more. Default 1 MiB; 0 keeps none.
+    pub ballast_bytes: u64,
     /// Bytes of transactions that may wait to be written. Default 64 MiB.
     pub queue_bytes: usize,
     /// Threads that read. Default 4.
@@ -61,6 +65,7 @@ impl StoreConfig {
             segment_bytes: 64 << 20,
             reserve_bytes: 1 << 20,
             checkpoint_log_bytes: 256 << 20,
+            ballast_bytes: 1 << 20,
             queue_bytes: 64 << 20,
             read_threads: 4,
         }
@@ -131,6 +136,8 @@ impl Store {
             last_state: Mutex::new(None),
             now: AtomicU64::new(0),
             log_bytes: AtomicU64::new(opened.replayed_bytes),
+            full: AtomicBool::new(false),
+            ballast_floor: AtomicU64::new(u64::MAX),
             bell: Bell::default(),
         });
         let commit = CommitThread {
@@ -150,8 +157,10 @@ impl Store {
             log_bytes: 0,
             segment_bytes,
             checkpoint_log_bytes: config.checkpoint_log_bytes,
-            index_failed: false,
             copies: copy_writer,
+            ballast_bytes: config.ballast_bytes,
+            reclaim: Reclaim::default(),
+            troubles: Troubles::default(),
         };
         let pool = ReadPool::start(config.read_threads.max(1)).map_err(open_error)?;
         let stage = Stage::Opened { commit: Box::new(commit), upkeep: Box::new(upkeep), lock };

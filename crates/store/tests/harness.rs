@@ -25,6 +25,7 @@ pub(crate) fn tiny() -> StoreConfig {
         segment_bytes: 2_000,
         reserve_bytes: 300,
         checkpoint_log_bytes: 6_000,
+        ballast_bytes: 9_000,
         read_threads: 1,
         ..StoreConfig::new("tiny")
     }

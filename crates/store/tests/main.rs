@@ -6,6 +6,7 @@ mod copies;
 mod damage;
 mod faults;
 mod forks;
+mod full;
 mod groups;
 mod harness;
 mod lost;

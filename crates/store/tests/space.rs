@@ -1,8 +1,5 @@
 //! Retention, and space that is given back.
 
-use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use quintet_core::clock::Timestamp;
@@ -15,21 +12,20 @@ use quintet_core::group::{GroupConfig, GroupName, GroupStep, Held, HeldState};
 use quintet_core::name::Filter;
 use quintet_store::StoreConfig;
 use quintet_store::disk::faulty::FaultyDisk;
-use quintet_store::disk::{Disk, File, Lock};
 
 use crate::harness::{NOW, Open, append, name, open_config, tiny};
 
-fn small() -> StoreConfig {
+pub(crate) fn small() -> StoreConfig {
     StoreConfig { segment_bytes: 20_000, checkpoint_log_bytes: 60_000, read_threads: 1, ..StoreConfig::new("small") }
 }
 
-async fn create(open: &Open, topic: &str, retention: Retention) {
+pub(crate) async fn create(open: &Open, topic: &str, retention: Retention) {
     let config = TopicConfig { retention, ..open_config() };
     let create = Create { topic: name(topic), config, messages: Vec::new(), closed: false };
     open.commit(Op::Create(create)).await.unwrap();
 }
 
-fn segment_bytes(disk: &FaultyDisk) -> usize {
+pub(crate) fn segment_bytes(disk: &FaultyDisk) -> usize {
     disk.files().iter().filter(|(name, _)| name.ends_with(".log")).map(|(_, length)| length).sum()
 }
 
@@ -170,92 +166,6 @@ async fn readers_go_on_while_segments_are_compacted() {
         assert!(scanned.windows(2).all(|pair| pair[0].offset() < pair[1].offset()));
     }
     writer.await.unwrap();
-}
-
-/// Retention and deletion make room on a disk that is full, though a checkpoint has to be written for it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_recovers_by_retention() {
-    let disk = FaultyDisk::new();
-    let open = Open::on(&disk, &StoreConfig { reserve_bytes: 0, ..small() }).unwrap();
-    create(&open, "aged", Retention { age: Some(Duration::from_secs(10)), ..Retention::default() }).await;
-    let payload = "x".repeat(500);
-    let publish = || async { open.publish("aged", &[&payload]).await };
-    for _ in 0..300 {
-        publish().await.unwrap();
-    }
-    let checkpoints = |disk: &FaultyDisk| disk.files().iter().filter(|(name, _)| name.ends_with(".checkpoint")).count();
-    open.until(NOW, "there are two checkpoints", || checkpoints(&disk) == 2).await;
-    let used: usize = disk.files().iter().map(|(_, length)| length).sum();
-    disk.full_at(Some(used as u64 + 20));
-    assert_eq!(publish().await.unwrap_err().kind(), &quintet_core::error::Kind::StorageFull);
-    let later = Timestamp(NOW.0 + 20_000);
-    open.until(later, "space is given back", || segment_bytes(&disk) < 25_000).await;
-    publish().await.unwrap();
-}
-
-/// A disk on which no index can be made while it is full.
-#[derive(Debug, Clone)]
-struct NoRoomForIndexes {
-    disk: FaultyDisk,
-    full: Arc<AtomicBool>,
-}
-
-impl Disk for NoRoomForIndexes {
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.disk.list()
-    }
-
-    fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        if name.contains(".index") && self.full.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.disk.create(name)
-    }
-
-    fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        self.disk.open(name)
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
-    }
-
-    fn sync_names(&self) -> io::Result<()> {
-        self.disk.sync_names()
-    }
-
-    fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Lock>>> {
-        self.disk.lock(name)
-    }
-}
-
-/// An index that cannot be written stops neither retention nor checkpoints, which make the room for it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn space_is_given_back_although_an_index_cannot_be_written() {
-    let disk = NoRoomForIndexes { disk: FaultyDisk::new(), full: Arc::default() };
-    let open = Open::on(&disk, &StoreConfig { reserve_bytes: 0, ..small() }).unwrap();
-    create(&open, "aged", Retention { age: Some(Duration::from_secs(10)), ..Retention::default() }).await;
-    let payload = "x".repeat(500);
-    for i in 0..300 {
-        if i == 200 {
-            disk.full.store(true, Ordering::Relaxed);
-        }
-        open.publish("aged", &[&payload]).await.unwrap();
-    }
-    let later = Timestamp(NOW.0 + 20_000);
-    open.until(later, "what has an index is given back", || segment_bytes(&disk.disk) < 100_000).await;
-    disk.full.store(false, Ordering::Relaxed);
-    open.until(later, "the rest is given back", || segment_bytes(&disk.disk) < 25_000).await;
-    disk.full.store(true, Ordering::Relaxed);
-    for _ in 0..100 {
-        open.publish("aged", &[&payload]).await.unwrap();
-    }
-    // The last checkpoint is written all the same.
-    open.close().await;
 }
 
 /// A clock that was wrong once takes what was too old then, and nothing that comes when it is right again.

@@ -15,8 +15,13 @@ use crate::format::header::{StoreHead, VERSION};
 use crate::format::state::{get_config, get_step};
 use crate::lineage::Lineage;
 
-/// The state in a checkpoint file; none if the file is damaged or of another store.
-pub(crate) fn decode(bytes: &[u8], head: StoreHead) -> Option<Captured> {
+/// Whether a checkpoint file is what was written, and of this store.
+pub(crate) fn is_whole(bytes: &[u8], head: StoreHead) -> bool {
+    begin(bytes, head).is_some()
+}
+
+/// What follows the head of a checkpoint file.
+fn begin(bytes: &[u8], head: StoreHead) -> Option<Reader<'_>> {
     let (body, checksum) = bytes.split_last_chunk::<4>()?;
     if crc32c::crc32c_append(head.salt, body) != u32::from_le_bytes(*checksum) {
         return None;
@@ -26,6 +31,12 @@ pub(crate) fn decode(bytes: &[u8], head: StoreHead) -> Option<Captured> {
         return None;
     }
     reader.u64()?;
+    Some(reader)
+}
+
+/// The state in a checkpoint file; none if the file is damaged or of another store.
+pub(crate) fn decode(bytes: &[u8], head: StoreHead) -> Option<Captured> {
+    let mut reader = begin(bytes, head)?;
     let committed = reader.varint()?;
     let mut ledger =
         Snapshot { last: Offset(reader.varint()?), tombstone_floor: Offset(reader.varint()?), ..Snapshot::default() };

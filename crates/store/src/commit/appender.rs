@@ -9,6 +9,7 @@ use crate::format::header::{SEGMENT_HEAD, SegmentHead, SegmentKey, StoreHead};
 use crate::index::memory::MemoryIndex;
 use crate::segments::segment::{OPEN_END, Segment};
 use crate::segments::set::SegmentSet;
+use crate::upkeep::ballast::is_full;
 
 /// The end of the log.
 #[derive(Debug)]
@@ -122,7 +123,7 @@ impl Appender {
         let result = self.file.write_at(bytes, position);
         bytes.truncate(n_bytes);
         match result {
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            Err(error) if is_full(&error) => {
                 self.cut(position);
                 Ok(false)
             }

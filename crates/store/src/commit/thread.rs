@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use quintet_core::cursor::Offset;
 use quintet_core::engine::ledger::Ledger;
+use quintet_core::engine::transaction::Record;
 use quintet_core::error::{Error, Kind};
 
 use crate::checkpoint::content::Captured;
@@ -17,6 +18,7 @@ use crate::commit::group::{BatchContext, Change, Group, Lives};
 use crate::commit::queue::{Job, Patience, Work};
 use crate::index::Entry;
 use crate::shared::Shared;
+use crate::upkeep::ballast::{is_full, with_room};
 
 /// Bytes of one group; what waits beyond goes into the next one.
 const GROUP_BYTES_MAX: usize = 4 << 20;
@@ -97,7 +99,7 @@ impl CommitThread {
             answers.push(job.answer, answer);
         }
         if !self.group.is_empty() {
-            match self.appender.append(&mut self.group.bytes, self.committed.0) {
+            match self.append() {
                 Ok(written) => {
                     self.set_refusal(None);
                     self.shared.log_bytes.fetch_add(self.group.bytes.len() as u64, Ordering::Relaxed);
@@ -120,6 +122,22 @@ impl CommitThread {
         }
         self.ledger.commit();
         answers
+    }
+
+    /// Writes the group. Where there is no room, deletions are given some of what is kept for that: they make more.
+    fn append(&mut self) -> io::Result<Written> {
+        let Self { shared, appender, committed, group, .. } = self;
+        let deletes = |record: &Record| matches!(record, Record::Deleted { .. } | Record::Hidden { .. });
+        let floor = match group.records.iter().all(deletes) {
+            true => shared.ballast_floor.load(Ordering::Relaxed),
+            false => u64::MAX,
+        };
+        let bytes = group.bytes.len() as u64;
+        with_room(&*shared.segments.disk, bytes, floor, || {
+            let written = appender.append(&mut group.bytes, committed.0);
+            shared.full.fetch_or(written.as_ref().is_err_and(is_full), Ordering::Relaxed);
+            written
+        })
     }
 
     /// Makes a group that is on disk visible.
@@ -181,7 +199,7 @@ impl CommitThread {
 
 /// What to tell those whose transactions were not written.
 fn write_error(error: io::Error) -> Error {
-    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+    if is_full(&error) {
         let detail = "the log's disk is full, so nothing is written; reading goes on; make room and try again";
         return Error::with_source(Kind::StorageFull, detail, error);
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use quintet_core::error::{Error, Kind};
@@ -13,7 +14,7 @@ use crate::index::Entry;
 use crate::index::file::FileIndex;
 use crate::index::memory::MemoryIndex;
 use crate::index::write::index_bytes;
-use crate::recovery::damage::{DamagedOffsets, remember};
+use crate::recovery::damage::{DamagedOffsets, remember, remembered};
 use crate::segments::handles::{Handle, Handles};
 use crate::segments::rebuild::index_of;
 use crate::segments::segment::Segment;
@@ -35,6 +36,8 @@ pub(crate) struct SegmentSet {
     handles: Handles,
     /// Stretches of the log that were found broken; the file `damage` holds them too.
     damaged: RwLock<Vec<DamagedOffsets>>,
+    /// Whether it does.
+    noted: AtomicBool,
 }
 
 impl SegmentSet {
@@ -44,8 +47,8 @@ impl SegmentSet {
         segments: Vec<Arc<Segment>>,
         damaged: Vec<DamagedOffsets>,
     ) -> Self {
-        let list = RwLock::new(Arc::new(segments));
-        Self { disk, salt, list, handles: Handles::default(), damaged: RwLock::new(damaged) }
+        let (list, noted) = (RwLock::new(Arc::new(segments)), AtomicBool::new(damaged.is_empty()));
+        Self { disk, salt, list, handles: Handles::default(), damaged: RwLock::new(damaged), noted }
     }
 
     /// The broken stretch of the log in which this offset lies.
@@ -137,9 +140,7 @@ impl SegmentSet {
         let mut bytes = read_all(&*handle.data)?;
         bytes.truncate(usize::try_from(segment.length()).unwrap_or(usize::MAX));
         let (index, damaged) = index_of(&bytes, self.salt, segment.key, segment.end())?;
-        if let Err(error) = self.note_damage(damaged) {
-            tracing::warn!(%error, "what is damaged could not be noted down; the next start finds it again");
-        }
+        self.note_damage(damaged);
         *segment.memory.write() = Some(index);
         drop(guard);
         Ok(())
@@ -158,17 +159,35 @@ impl SegmentSet {
         self.damaged.read().iter().any(|damaged| damaged.segment == key)
     }
 
-    fn note_damage(&self, found: Vec<DamagedOffsets>) -> io::Result<()> {
-        let mut known = self.damaged.write();
-        let n_known = known.len();
-        for damaged in found {
-            if !known.iter().any(|known| known.segment == damaged.segment && known.bytes == damaged.bytes) {
-                let file = damaged.segment.file();
-                tracing::error!(file, after = damaged.after, before = damaged.before, "the log is damaged here");
-                known.push(damaged);
+    fn note_damage(&self, found: Vec<DamagedOffsets>) {
+        {
+            let mut known = self.damaged.write();
+            for damaged in found {
+                if !known.iter().any(|known| known.segment == damaged.segment && known.bytes == damaged.bytes) {
+                    let file = damaged.segment.file();
+                    tracing::error!(file, after = damaged.after, before = damaged.before, "the log is damaged here");
+                    known.push(damaged);
+                    self.noted.store(false, Ordering::Relaxed);
+                }
             }
         }
-        if known.len() > n_known { remember(&*self.disk, self.salt, &known) } else { Ok(()) }
+        if let Err(error) = self.write_damage() {
+            tracing::warn!(%error, "what is damaged could not be noted down; it is tried again");
+        }
+    }
+
+    /// Writes down what is damaged, if that has not been done.
+    pub(crate) fn write_damage(&self) -> io::Result<()> {
+        if self.noted.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        // One at a time: they would write the same file.
+        let damaged = self.damaged.write();
+        if remembered(&*self.disk, self.salt)? != *damaged {
+            remember(&*self.disk, self.salt, &damaged)?;
+        }
+        self.noted.store(true, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Writes the index of a sealed segment into its file and drops it from memory.

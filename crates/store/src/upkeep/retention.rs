@@ -19,20 +19,23 @@ const TURN_MESSAGES_MAX: usize = 4_096;
 /// Topics that are looked at while the lock is held.
 const TURN_TOPICS_MAX: usize = 1_000;
 
-/// Trims what has to go now. Tells whether there is more to do.
-pub(crate) fn trim_all(shared: &Shared, now: u64) -> bool {
-    let (mut more, mut after) = (false, 0);
+/// Trims what has to go now. Tells whether there is more to do, and what kept a topic from being trimmed.
+pub(crate) fn trim_all(shared: &Shared, now: u64) -> (bool, io::Result<()>) {
+    let (mut more, mut after, mut result) = (false, 0, Ok(()));
     loop {
         let (overfull, last) = shared.topics.lock().overfull(now, after, TURN_TOPICS_MAX);
         for id in overfull {
             match trim_topic(shared, id, now) {
                 Ok(again) => more |= again,
-                Err(error) => tracing::warn!(topic = id, %error, "a topic could not be trimmed now"),
+                Err(error) if result.is_ok() => {
+                    result = Err(io::Error::new(error.kind(), format!("{error} (topic {id})")));
+                }
+                Err(_) => {}
             }
         }
         match last {
             Some(last) => after = last,
-            None => return more,
+            None => return (more, result),
         }
     }
 }

@@ -11,8 +11,10 @@ use crate::checkpoint::content::Captured;
 use crate::checkpoint::files;
 use crate::copies::{CopyWriter, remove_old};
 use crate::shared::Shared;
-use crate::upkeep::reclaim::{Persisted, count, give_back, reclaimable};
+use crate::upkeep::ballast::{keep, with_room};
+use crate::upkeep::reclaim::{Persisted, Reclaim};
 use crate::upkeep::retention::trim_all;
+use crate::upkeep::trouble::Trouble;
 
 /// Written and removed to see whether the disk takes anything; opening removes one that was left.
 const PROBE_FILE: &str = "probe.tmp";
@@ -74,41 +76,68 @@ pub(crate) struct Upkeep {
     pub(crate) segment_bytes: u64,
     /// Bytes of log between checkpoints, if the checkpoint itself is not larger.
     pub(crate) checkpoint_log_bytes: u64,
-    /// Whether an index could not be written the last time.
-    pub(crate) index_failed: bool,
     pub(crate) copies: CopyWriter,
+    /// Room that is kept for checkpoints on a full disk, if they do not need more.
+    pub(crate) ballast_bytes: u64,
+    pub(crate) reclaim: Reclaim,
+    /// What failed the last time.
+    pub(crate) troubles: Troubles,
+}
+
+/// What may fail again and again while the disk is full.
+#[derive(Debug, Default)]
+pub(crate) struct Troubles {
+    damage: Trouble,
+    indexes: Trouble,
+    trimming: Trouble,
+    checkpoint: Trouble,
+    ballast: Trouble,
+}
+
+impl Troubles {
+    fn each(&mut self, change: impl FnMut(&mut Trouble)) {
+        [&mut self.damage, &mut self.indexes, &mut self.checkpoint, &mut self.ballast].into_iter().for_each(change);
+    }
 }
 
 impl Upkeep {
     /// Works until the bell says stop, and hands itself back for what is left to do then.
     pub(crate) fn run(mut self) -> Self {
         while self.shared.bell.wait() {
-            if let Err(error) = self.turn() {
-                tracing::warn!(%error, "upkeep failed and is tried again later");
-            }
+            self.turn();
+            self.ask_the_disk();
         }
         self
     }
 
-    fn turn(&mut self) -> io::Result<()> {
-        self.ask_the_disk();
+    /// What fails stops nothing behind it: that may make the room for it.
+    fn turn(&mut self) {
+        self.reclaim.turn(&self.shared);
+        self.troubles.each(Trouble::turn);
+        self.write_damage();
         self.write_copies();
         self.write_indexes();
         let now = self.shared.now.load(Ordering::Relaxed);
-        while now > 0 && trim_all(&self.shared, now) {
-            if self.shared.bell.is_stopped() {
-                return Ok(());
+        if now > 0 && !self.trim(now) {
+            return;
+        }
+        self.reclaim.count(&self.shared);
+        let reclaimable = self.reclaim.reclaimable(&self.shared);
+        if self.is_checkpoint_due(reclaimable) && !self.troubles.checkpoint.is_waiting() {
+            let written = self.checkpoint_now();
+            self.troubles.checkpoint.note("writing a checkpoint", &written);
+            if matches!(written, Ok(false)) {
+                return;
             }
         }
-        count(&self.shared)?;
-        let reclaimable = reclaimable(&self.shared);
-        if self.is_checkpoint_due(reclaimable) && !self.checkpoint_now()? {
-            return Ok(());
+        if let Some(older) = self.older.clone().filter(|_| reclaimable > 0)
+            && self.reclaim.give_back(&self.shared, &older, self.segment_bytes)
+        {
+            self.shared.full.store(false, Ordering::Relaxed);
+            self.reclaim.hope();
+            self.troubles.each(Trouble::hope);
         }
-        if let Some(older) = self.older.clone().filter(|_| reclaimable > 0) {
-            give_back(&self.shared, &older, self.segment_bytes)?;
-        }
-        Ok(())
+        self.keep_ballast();
     }
 
     /// Where the last group could not be written, somebody waits to hear that the disk takes something again, and may
@@ -122,6 +151,7 @@ impl Upkeep {
             disk.create(PROBE_FILE).and_then(|file| file.write_at(&[0; PROBE_BYTES], 0).and_then(|()| file.sync()));
         if disk.remove(PROBE_FILE).and(asked).is_ok() {
             *self.shared.refusal.lock() = None;
+            self.shared.full.store(false, Ordering::Relaxed);
             tracing::info!("the disk takes something again");
         }
     }
@@ -130,33 +160,59 @@ impl Upkeep {
         self.copies.write(&*self.shared.segments.disk, self.shared.head.salt, &self.shared.copies);
     }
 
-    /// Indexes of segments that are full go from memory into files. One that cannot be written, on a full disk, say,
-    /// stays in memory and stops nothing: what is done behind it may make the room for it.
+    /// Trims all topics; false if the store is closing.
+    fn trim(&mut self, now: u64) -> bool {
+        loop {
+            let (more, trimmed) = trim_all(&self.shared, now);
+            self.troubles.trimming.note("trimming topics", &trimmed);
+            if !more {
+                return true;
+            }
+            if self.shared.bell.is_stopped() {
+                return false;
+            }
+        }
+    }
+
+    /// What was found damaged and could not be noted down then, on a full disk, say.
+    fn write_damage(&mut self) {
+        if !self.troubles.damage.is_waiting() {
+            let written = with_room(&*self.shared.segments.disk, 0, 0, || self.shared.segments.write_damage());
+            self.troubles.damage.note("noting down what is damaged", &written);
+        }
+    }
+
+    /// Room for two checkpoints, since space is given back behind the second one, and some for deletions. It is made when
+    /// everything else is done, so that it takes room from nothing that is needed now.
+    fn keep_ballast(&mut self) {
+        if !self.troubles.ballast.is_waiting() && self.ballast_bytes > 0 {
+            let for_deletions = self.ballast_bytes / 2;
+            let floor = (2 * self.checkpoint_bytes).max(self.ballast_bytes - for_deletions);
+            self.shared.ballast_floor.store(floor, Ordering::Relaxed);
+            let bytes = floor + for_deletions;
+            let kept = keep(&*self.shared.segments.disk, bytes);
+            self.troubles.ballast.note("keeping room for checkpoints", &kept);
+        }
+    }
+
+    /// Indexes of segments that are full go from memory into files. One that cannot be written stays in memory.
     fn write_indexes(&mut self) {
-        let mut failed = None;
-        for segment in self.shared.segments.all().iter() {
-            if segment.is_sealed()
-                && !segment.is_indexed()
-                && let Err(error) = self.shared.segments.write_index(segment)
-            {
-                failed = Some(error);
-            }
+        let segments = self.shared.segments.all();
+        let mut full = segments.iter().filter(|segment| segment.is_sealed() && !segment.is_indexed()).peekable();
+        if self.troubles.indexes.is_waiting() || full.peek().is_none() {
+            return;
         }
-        match &failed {
-            Some(error) if !self.index_failed => {
-                tracing::warn!(%error, "an index cannot be written; it stays in memory")
-            }
-            None if self.index_failed => tracing::info!("the indexes are written"),
-            _ => {}
-        }
-        self.index_failed = failed.is_some();
+        let written = full.try_for_each(|segment| self.shared.segments.write_index(segment));
+        self.troubles.indexes.note("writing an index", &written);
     }
 
     /// When the log behind it has become long, or when space waits for it.
     fn is_checkpoint_due(&self, reclaimable: u64) -> bool {
         let log_bytes = self.shared.log_bytes.load(Ordering::Relaxed) - self.log_bytes;
+        // On a full disk, anything is.
+        let worthwhile = if self.shared.full.load(Ordering::Relaxed) { 0 } else { self.segment_bytes / 2 };
         log_bytes > self.checkpoint_log_bytes.max(self.checkpoint_bytes)
-            || reclaimable > (self.segment_bytes / 2).max(self.checkpoint_bytes)
+            || reclaimable > worthwhile.max(self.checkpoint_bytes)
     }
 
     /// Asks for the state and writes it; false if the store is closing.
@@ -187,6 +243,8 @@ impl Upkeep {
 
     /// What is left to do when the store is closed.
     pub(crate) fn finish(mut self, last: &Captured) -> io::Result<()> {
+        self.troubles = Troubles::default();
+        self.write_damage();
         self.write_copies();
         self.write_indexes();
         let unchanged = self.newest.as_ref().is_some_and(|newest| {
