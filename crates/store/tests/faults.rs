@@ -18,6 +18,7 @@ use quintet_core::message::Message;
 use quintet_store::StoreConfig;
 use quintet_store::disk::faulty::FaultyDisk;
 use quintet_store::disk::random::Random;
+use quintet_store::inspect::check::check_on;
 
 use crate::harness::{NOW, Open, append, name, open_config, tiny, tiny_for};
 
@@ -372,6 +373,10 @@ async fn retention_run(seed: u64) {
             }
         }
         disk = disk.after_crash(&mut random);
+        // What giving back left unfinished is no damage.
+        if let Ok(report) = check_on(&disk) {
+            assert!(report.is_intact(), "seed {seed}: {report}");
+        }
     }
     let open = Open::on(&disk, &tiny_for(seed)).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     check_tail(&open, n_acknowledged, n_asked, seed).await;

@@ -160,3 +160,39 @@ async fn a_lost_end_is_told_of_until_it_is_repaired() {
         }
     }
 }
+
+/// A segment's file is gone as a whole; its index is there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_segment_is_told_of_until_it_is_repaired() {
+    for close in [true, false] {
+        let (disk, expected) = filled(close).await;
+        let indexes: Vec<_> = disk.files().into_iter().filter(|(name, _)| name.ends_with(".index")).collect();
+        assert!(!close || indexes.len() > 3, "{indexes:?}");
+        for (index, _) in &indexes {
+            let file = index.replace(".index", ".log");
+            let broken = disk.copy();
+            broken.remove(&file).unwrap();
+            let what = format!("{file} is gone, closed: {close}");
+            assert!(check_on(&broken).unwrap().damages.iter().any(|d| d.after < d.before), "{what}: a check finds it");
+            is_told_until_repaired(&broken.copy(), &expected, true, &what).await;
+            // An index that cannot be read tells as much.
+            broken.flip(index, 20, 1);
+            broken.flip(index, 50, 1);
+            is_told_until_repaired(&broken, &expected, true, &format!("{what}, its index broken")).await;
+        }
+        // Of several neighbours too, and of all before the checkpoint.
+        let logs: Vec<_> = disk.files().into_iter().filter(|(name, _)| name.ends_with(".log")).collect();
+        for gone in [&logs[..3], &logs[1..3], &logs[..logs.len() - 1]] {
+            let broken = disk.copy();
+            gone.iter().for_each(|(file, _)| broken.remove(file).unwrap());
+            let has_index =
+                |file: &str| indexes.iter().any(|(index, _)| index.strip_suffix(".index") == file.strip_suffix(".log"));
+            assert!(!close || gone.iter().all(|(file, _)| has_index(file)));
+            if !gone.iter().all(|(file, _)| has_index(file)) {
+                continue;
+            }
+            let what = format!("{gone:?} are gone, closed: {close}");
+            is_told_until_repaired(&broken, &expected, true, &what).await;
+        }
+    }
+}

@@ -21,6 +21,8 @@ use crate::index::file::FileIndex;
 use crate::inspect::report::{Damage, Report};
 use crate::recovery::damage::{DamagedOffsets, remembered};
 use crate::recovery::layout::{SegmentFile, is_unborn, open_error, part_superseded, read_head, segment_files};
+use crate::recovery::missing::{Missing, missing, orphans};
+use crate::upkeep::reclaim::Persisted;
 
 /// Checks the store in a folder, which no process may be using.
 pub fn check(folder: &Path) -> Result<Report> {
@@ -56,6 +58,8 @@ struct Checking<'a> {
     copies: Copies,
     /// What earlier starts found damaged.
     remembered: Vec<DamagedOffsets>,
+    /// And what of the log is wanted by it.
+    checkpoint: Persisted,
 }
 
 impl<'a> Checking<'a> {
@@ -74,6 +78,7 @@ impl<'a> Checking<'a> {
             committed: 0,
             copies,
             remembered,
+            checkpoint: Persisted::default(),
         })
     }
 
@@ -92,6 +97,7 @@ impl<'a> Checking<'a> {
         for (i, file) in files.iter().enumerate() {
             self.check_segment(file, files.get(i + 1))?;
         }
+        self.add_missing(&names, &files);
         self.add_remembered();
         self.report.topics = self.living.len();
         Ok(self.report)
@@ -118,6 +124,7 @@ impl<'a> Checking<'a> {
 
     fn take_names(&mut self, state: &Captured) {
         self.committed = state.committed;
+        self.checkpoint = Persisted::new(state);
         self.living.clear();
         for (name, topic) in &state.ledger.topics {
             self.names.insert(topic.created.0, name.clone());
@@ -213,6 +220,17 @@ impl<'a> Checking<'a> {
             self.report.indexes_to_make.push(name);
         }
         Ok(index)
+    }
+
+    /// Segments that are not there.
+    fn add_missing(&mut self, names: &[String], files: &[SegmentFile]) {
+        for Missing { damaged, messages } in
+            missing(self.disk, self.head, files, &orphans(names, files), &self.checkpoint)
+        {
+            let named = messages.iter().filter_map(|(t, o)| Some((self.names.get(t)?.clone(), Offset(*o)))).collect();
+            let damage = Damage::at(damaged.segment.file(), damaged.bytes, (damaged.after, damaged.before));
+            self.report.damages.push(Damage { messages: named, more: true, ..damage });
+        }
     }
 
     /// What was found damaged before, of which nothing else may tell any more.

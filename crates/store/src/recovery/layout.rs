@@ -92,19 +92,22 @@ pub(crate) fn part_superseded(files: Vec<SegmentFile>) -> (Vec<SegmentFile>, Vec
     parted
 }
 
-/// Removes files that no longer belong to the store: unfinished, superseded, and indexes without a segment.
+/// Removes files that no longer belong to the store: unfinished, superseded, and indexes of what is superseded. Indexes
+/// whose segment is missing stay until it is known what they tell.
 pub(crate) fn remove_leftovers(
     disk: &dyn Disk,
     names: &[String],
     kept: &[SegmentFile],
     superseded: &[SegmentFile],
+    orphans: &[SegmentKey],
 ) -> io::Result<()> {
     for file in superseded {
         disk.remove(&file.key.file())?;
     }
+    let is_wanted = |key: SegmentKey| orphans.contains(&key) || kept.iter().any(|file| file.key == key);
     for name in names {
-        let orphan = SegmentKey::from_file(name, "index").is_some_and(|key| !kept.iter().any(|file| file.key == key));
-        if orphan || name.ends_with(TEMPORARY) {
+        let leftover = SegmentKey::from_file(name, "index").is_some_and(|key| !is_wanted(key));
+        if leftover || name.ends_with(TEMPORARY) {
             disk.remove(name)?;
         }
     }

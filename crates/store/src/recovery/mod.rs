@@ -2,5 +2,6 @@
 
 pub(crate) mod damage;
 pub(crate) mod layout;
+pub(crate) mod missing;
 pub(crate) mod open;
 pub(crate) mod replay;

@@ -21,6 +21,7 @@ use crate::recovery::damage::{DamagedOffsets, remember, remembered};
 use crate::recovery::layout::{
     SegmentFile, is_unborn, open_error, part_superseded, read_or_make_head, remove_leftovers, segment_files,
 };
+use crate::recovery::missing::{missing, orphans};
 use crate::recovery::replay::Replay;
 use crate::segments::rebuild::add_batch;
 use crate::segments::segment::{OPEN_END, Segment};
@@ -54,7 +55,8 @@ pub(crate) fn open_log(disk: &dyn Disk, limits: Limits) -> Result<Opened> {
         files.pop();
     }
     let (files, superseded) = part_superseded(files);
-    remove_leftovers(disk, &names, &files, &superseded).map_err(open_error)?;
+    let orphans = orphans(&names, &files);
+    remove_leftovers(disk, &names, &files, &superseded, &orphans).map_err(open_error)?;
     let numbers = checkpoint_numbers(&names);
     let state = newest_checkpoint(disk, head, &numbers)?;
     let first_base = files.first().map_or(1, |file| file.key.base);
@@ -85,17 +87,25 @@ pub(crate) fn open_log(disk: &dyn Disk, limits: Limits) -> Result<Opened> {
             replayed_bytes: 0,
         },
     };
+    let missing = missing(disk, head, &files, &orphans, &opening.opened.checkpoint.clone().unwrap_or_default());
+    for missing in missing {
+        opening.note_damage(missing.damaged);
+    }
     // A name may be in the system's cache only, if the process ended before it was synced.
     disk.sync_names().map_err(open_error)?;
     for (i, file) in files.iter().enumerate() {
         opening.add_segment(file, files.get(i + 1)).map_err(open_error)?;
     }
     opening.opened.replay.finish();
-    if opening.opened.damaged.len() > n_remembered {
+    let noted = match opening.opened.damaged.len() {
+        n_found if n_found > n_remembered => remember(disk, head.salt, &opening.opened.damaged),
+        _ => Ok(()),
+    };
+    match noted {
+        // Nobody needs what only told of it.
+        Ok(()) => orphans.iter().try_for_each(|key| disk.remove(&key.index_file())).map_err(open_error)?,
         // Damage does not stop the store from opening, not even on a full disk.
-        if let Err(error) = remember(disk, head.salt, &opening.opened.damaged) {
-            tracing::error!(%error, "what is damaged could not be noted down; later starts may not find it again");
-        }
+        Err(error) => tracing::error!(%error, "what is damaged could not be noted down; it is tried again"),
     }
     opening.finish().map_err(open_error)?;
     Ok(opening.opened)
