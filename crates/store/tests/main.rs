@@ -14,3 +14,4 @@ mod mended;
 mod message_ids;
 mod reopen;
 mod space;
+mod unreadable;

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::checkpoint::content::Captured;
 use crate::checkpoint::decode::{decode, is_whole};
+use crate::disk::surviving::is_unreadable;
 use crate::disk::{ASIDE, Disk, read_all, replace};
 use crate::format::header::StoreHead;
 use crate::upkeep::ballast::{is_full, with_room};
@@ -27,9 +28,16 @@ pub(crate) fn checkpoint_numbers(names: &[String]) -> Vec<u64> {
     numbers
 }
 
-/// The state in a checkpoint and its size; none if it is damaged.
+/// The state in a checkpoint and its size; none if it is damaged, or cannot be read.
 pub(crate) fn load(disk: &dyn Disk, head: StoreHead, number: u64) -> io::Result<Option<(Captured, u64)>> {
-    let bytes = read_all(&*disk.open(&checkpoint_file(number))?)?;
+    let file = checkpoint_file(number);
+    let bytes = match disk.open(&file).and_then(|file| read_all(&*file)) {
+        Err(error) if is_unreadable(&error) => {
+            tracing::error!(file, %error, "a checkpoint cannot be read");
+            return Ok(None);
+        }
+        read => read?,
+    };
     Ok(decode(&bytes, head).map(|state| (state, bytes.len() as u64)))
 }
 

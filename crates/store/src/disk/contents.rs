@@ -1,5 +1,7 @@
 //! The contents of a file on the faulty disk: what is seen, what is durable, and what is between.
 
+use std::ops::Range;
+
 use crate::disk::random::Random;
 
 #[derive(Debug, Default, Clone)]
@@ -7,6 +9,24 @@ pub(super) struct Contents {
     pub(super) seen: Vec<u8>,
     pub(super) durable: Vec<u8>,
     pub(super) pending: Vec<Change>,
+    /// Bytes that the disk does not give any more.
+    pub(super) unreadable: Vec<Range<usize>>,
+}
+
+impl Contents {
+    /// Whether something in this range is unreadable.
+    pub(super) fn is_unreadable(&self, from: usize, to: usize) -> bool {
+        self.unreadable.iter().any(|bad| bad.start < to && bad.end > from)
+    }
+
+    /// A sector that is written, or cut off, is a good one again.
+    pub(super) fn heal(&mut self, from: usize, to: usize) {
+        let parts = std::mem::take(&mut self.unreadable).into_iter().flat_map(|bad| {
+            let (before, behind) = (bad.start..bad.end.min(from), bad.start.max(to)..bad.end);
+            [before, behind]
+        });
+        self.unreadable = parts.filter(|bad| !bad.is_empty()).collect();
+    }
 }
 
 #[derive(Debug, Clone)]

@@ -1,10 +1,11 @@
 //! A disk in memory that fails on demand: it forgets what was not synced, tears writes at any byte, refuses writes and
-//! syncs, and flips bits. Every choice comes from a seed.
+//! syncs, flips bits, and cannot read sectors. Every choice comes from a seed.
 //!
 //! Names are made durable in order, as a journalling file system does it; written bytes in any order.
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -33,6 +34,8 @@ struct State {
     faults: Faults,
     /// Counts every change that was asked for.
     n_changes: u64,
+    /// Counts every read of what cannot be read.
+    n_failed_reads: u64,
     crashed: bool,
 }
 
@@ -95,7 +98,8 @@ impl FaultyDisk {
             for change in &contents.pending {
                 tear(change, &mut durable, random);
             }
-            files.insert(*id, Contents { seen: durable.clone(), durable, pending: Vec::new() });
+            let unreadable = contents.unreadable.clone();
+            files.insert(*id, Contents { seen: durable.clone(), durable, pending: Vec::new(), unreadable });
         }
         let state =
             State { names_durable: names.clone(), names, files, next_file: state.next_file, ..State::default() };
@@ -121,12 +125,29 @@ impl FaultyDisk {
         }
     }
 
-    /// A deep copy without faults, as if the process had ended and everything had reached the disk.
+    /// Makes a part of a file unreadable, under whatever name it has later: reads that meet it fail with EIO, until it is
+    /// written anew or cut off.
+    pub fn make_unreadable(&self, name: &str, bytes: Range<usize>) {
+        let mut state = self.state.lock();
+        let Some(id) = state.names.get(name).copied() else { return };
+        if let Some(contents) = state.files.get_mut(&id) {
+            contents.unreadable.push(bytes);
+        }
+    }
+
+    /// How many reads have met what cannot be read.
+    pub fn failed_reads(&self) -> u64 {
+        self.state.lock().n_failed_reads
+    }
+
+    /// A deep copy without faults but for what is unreadable, as if the process had ended and everything had reached the
+    /// disk.
     pub fn copy(&self) -> Self {
         let state = self.state.lock();
         let files = state.files.iter().map(|(id, contents)| {
             let seen = contents.seen.clone();
-            (*id, Contents { durable: seen.clone(), seen, pending: Vec::new() })
+            let unreadable = contents.unreadable.clone();
+            (*id, Contents { durable: seen.clone(), seen, pending: Vec::new(), unreadable })
         });
         let state = State {
             names: state.names.clone(),
@@ -236,6 +257,9 @@ impl Drop for FaultyLock {
     }
 }
 
+/// What the system says of a bad sector.
+const EIO: i32 = 5;
+
 #[derive(Debug)]
 struct FaultyFile {
     state: Arc<Mutex<State>>,
@@ -251,9 +275,13 @@ impl FaultyFile {
 
 impl File for FaultyFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         let contents = state.files.get(&self.id).ok_or(io::ErrorKind::NotFound)?;
         let from = usize::try_from(position).map_err(io::Error::other)?;
+        if contents.is_unreadable(from, from + buffer.len()) {
+            state.n_failed_reads += 1;
+            return Err(io::Error::from_raw_os_error(EIO));
+        }
         let bytes = contents.seen.get(from..from + buffer.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         buffer.copy_from_slice(bytes);
         Ok(())
@@ -271,6 +299,7 @@ impl File for FaultyFile {
         let full = room.is_some_and(|room| growth > room);
         let kept = if fails || full || crash { bytes.len() / 2 } else { bytes.len() };
         let whole = if crash { bytes.len() } else { kept };
+        contents.heal(position, position + whole);
         Self::record(contents, Change::Write { position, bytes: bytes[..whole].to_vec() });
         match (full, fails || crash) {
             (true, _) => Err(io::ErrorKind::StorageFull.into()),
@@ -315,6 +344,7 @@ impl File for FaultyFile {
         let crash = state.change()?;
         let length = usize::try_from(length).map_err(io::Error::other)?;
         let contents = state.files.get_mut(&self.id).ok_or(io::ErrorKind::NotFound)?;
+        contents.heal(length, usize::MAX);
         Self::record(contents, Change::Length(length));
         if crash { Err(io::Error::other("the disk is gone")) } else { Ok(()) }
     }

@@ -7,6 +7,7 @@ mod contents;
 pub mod faulty;
 pub mod random;
 pub mod real;
+pub(crate) mod surviving;
 
 use std::fmt::Debug;
 use std::io;

@@ -12,16 +12,18 @@ use crate::checkpoint::content::Captured;
 use crate::checkpoint::files::{checkpoint_file, checkpoint_numbers, load};
 use crate::copies::Copies;
 use crate::disk::real::RealDisk;
-use crate::disk::{Disk, Lock, read_all};
+use crate::disk::surviving::Surviving;
+use crate::disk::{Disk, File, Lock};
 use crate::format::header::{LOCK_FILE, SEGMENT_HEAD, StoreHead};
 use crate::format::record::RecordKind;
 use crate::format::walk::{Loss, Survey, SurveyInput, survey};
 use crate::index::OffsetMap;
 use crate::index::file::FileIndex;
-use crate::inspect::report::{Damage, Report};
+use crate::inspect::report::{Damage, Report, Unreadable};
 use crate::recovery::damage::{DamagedOffsets, remembered};
 use crate::recovery::layout::{SegmentFile, is_unborn, open_error, part_superseded, read_head, segment_files};
 use crate::recovery::missing::{Missing, missing, orphans};
+use crate::recovery::tail::{torn_bytes, unreadable_tail};
 use crate::upkeep::reclaim::Persisted;
 
 /// Checks the store in a folder, which no process may be using.
@@ -114,12 +116,23 @@ impl<'a> Checking<'a> {
                 }
                 None => {
                     let file = checkpoint_file(number);
-                    let to = self.disk.open(&file)?.length()?;
+                    let to = self.read(&*self.disk.open(&file)?, &file)?.bytes.len() as u64;
                     self.report.damages.push(Damage::at(file, (0, to), (0, 0)));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Reads what can be read of a file, and notes what cannot.
+    fn read(&mut self, file: &dyn File, name: &str) -> std::io::Result<Surviving> {
+        let read = Surviving::read(file, name)?;
+        self.report.unreadable.extend(read.unreadable.iter().map(|range| Unreadable {
+            file: name.to_owned(),
+            from: range.start as u64,
+            to: range.end as u64,
+        }));
+        Ok(read)
     }
 
     fn take_names(&mut self, state: &Captured) {
@@ -150,18 +163,26 @@ impl<'a> Checking<'a> {
     }
 
     fn check_segment(&mut self, file: &SegmentFile, next: Option<&SegmentFile>) -> std::io::Result<()> {
-        let bytes = read_all(&*file.file)?;
+        let read = self.read(&*file.file, &file.key.file())?;
         self.report.segments += 1;
         self.report.bytes += file.length;
-        let end = next.map_or(u64::MAX, |next| next.key.base - 1);
+        let (end, durable_through) = match next {
+            Some(next) => {
+                let end = next.key.base - 1;
+                (end, next.head.map_or(end, |head| head.durable_through.min(end)))
+            }
+            None => {
+                let known = self.committed.max(self.copies.through());
+                let sealed = unreadable_tail(&read, self.head.salt, file.key.base, known);
+                sealed.map_or((u64::MAX, known), |end| (end, end))
+            }
+        };
         let input = SurveyInput {
-            bytes: &bytes,
+            bytes: &read.bytes,
             salt: self.head.salt,
             last: file.key.base.saturating_sub(1),
             limit: end.saturating_add(1),
-            durable_through: next.map_or(self.committed.max(self.copies.through()), |next| {
-                next.head.map_or(end, |head| head.durable_through.min(end))
-            }),
+            durable_through,
         };
         let (names, living, records) = (&mut self.names, &mut self.living, &mut self.report.records);
         let committed = self.committed;
@@ -190,7 +211,7 @@ impl<'a> Checking<'a> {
             self.report.damages.push(Damage { nameless: true, ..damage });
         }
         if next.is_none() {
-            self.report.torn_bytes += survey.torn as u64;
+            self.report.torn_bytes += torn_bytes(&read, &survey) as u64;
         }
         if file.head.is_none() {
             let (bytes, offsets) = ((0, SEGMENT_HEAD as u64), (input.last, file.key.base));
@@ -237,9 +258,9 @@ impl<'a> Checking<'a> {
     fn add_remembered(&mut self) {
         for damaged in std::mem::take(&mut self.remembered) {
             let file = damaged.segment.file();
-            let nameless = damaged.loss == Loss::Orphans;
-            let is_it =
-                |known: &Damage| known.file == file && known.from == damaged.bytes.0 && known.nameless == nameless;
+            let (nameless, (from, to)) = (damaged.loss == Loss::Orphans, damaged.bytes);
+            let is_in = |known: &Damage| known.from == from || known.from <= from && known.to >= to;
+            let is_it = |known: &Damage| known.file == file && known.nameless == nameless && is_in(known);
             if self.report.damages.iter().any(is_it) {
                 continue;
             }

@@ -13,7 +13,8 @@ use crate::checkpoint::files::{CHECKPOINTS_KEPT, store};
 use crate::commit::appender::create_segment;
 use crate::copies::remove_old;
 use crate::disk::real::RealDisk;
-use crate::disk::{ASIDE, Disk, read_all};
+use crate::disk::surviving::Surviving;
+use crate::disk::{ASIDE, Disk};
 use crate::format::header::{SegmentHead, SegmentKey};
 use crate::format::walk::{SurveyInput, survey};
 use crate::inspect::check::{check_on, lock};
@@ -79,13 +80,13 @@ impl Repair<'_> {
     }
 
     fn is_damaged(&self, key: SegmentKey) -> bool {
-        self.report.damages.iter().any(|damage| damage.file == key.file())
+        self.report.is_damaged(&key.file())
     }
 
     /// Writes what is intact of a segment into one that takes its place.
     fn rewrite(&mut self, segment: &Arc<Segment>, committed: u64) -> io::Result<()> {
         let old = segment.key;
-        let bytes = read_all(&*self.disk.open(&old.file())?)?;
+        let bytes = Surviving::read(&*self.disk.open(&old.file())?, &old.file())?.bytes;
         let end = segment.end().min(committed);
         let salt = self.opened.head.salt;
         let key = SegmentKey { generation: old.generation + 1, ..old };
@@ -144,7 +145,8 @@ impl Repair<'_> {
         let salt = self.opened.head.salt;
         for key in names.iter().filter_map(|name| SegmentKey::from_file(name, "log")) {
             let Ok(file) = self.disk.open(&key.file()) else { continue };
-            let (index, _) = index_of(&read_all(&*file)?, salt, key, u64::MAX - 1)?;
+            let bytes = Surviving::read(&*file, &key.file())?.bytes;
+            let (index, _) = index_of(&bytes, salt, key, u64::MAX - 1)?;
             for topic in index.topics() {
                 let Some(kept) = state.kept.get_mut(&topic) else { continue };
                 for entry in index.between(topic, kept.trimmed_through, u64::MAX)?.iter().filter(|e| e.is_message()) {

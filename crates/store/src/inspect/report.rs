@@ -27,6 +27,8 @@ pub struct Report {
     pub indexes_to_make: Vec<String>,
     /// What is damaged.
     pub damages: Vec<Damage>,
+    /// What the disk cannot read.
+    pub unreadable: Vec<Unreadable>,
     /// Where a repair has put the damaged files.
     pub set_aside: Vec<String>,
 }
@@ -61,10 +63,27 @@ impl Damage {
     }
 }
 
+/// A stretch of a file that the disk cannot read. What is lost by it is told as [`Damage`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The file.
+    pub file: String,
+    /// From which byte on.
+    pub from: u64,
+    /// Up to which byte.
+    pub to: u64,
+}
+
 impl Report {
     /// Whether nothing is damaged.
     pub fn is_intact(&self) -> bool {
-        self.damages.is_empty()
+        self.damages.is_empty() && self.unreadable.is_empty()
+    }
+
+    /// Whether something of this file is damaged.
+    pub(crate) fn is_damaged(&self, file: &str) -> bool {
+        self.damages.iter().any(|damage| damage.file == file)
+            || self.unreadable.iter().any(|unreadable| unreadable.file == file)
     }
 }
 
@@ -81,6 +100,9 @@ impl fmt::Display for Report {
         }
         for index in &self.indexes_to_make {
             writeln!(f, "{index} is missing or damaged and will be made again")?;
+        }
+        for Unreadable { file, from, to } in &self.unreadable {
+            writeln!(f, "{file}: bytes {from} to {to} cannot be read: the disk gives an error")?;
         }
         for damage in &self.damages {
             write!(f, "{damage}")?;

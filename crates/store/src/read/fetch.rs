@@ -5,6 +5,7 @@ use std::io;
 use bytes::Bytes;
 
 use crate::disk::File;
+use crate::disk::surviving::is_unreadable;
 use crate::format::record::RawRecord;
 use crate::index::Entry;
 
@@ -18,7 +19,7 @@ const RUN_BYTES_MAX: u32 = 1 << 20;
 pub(crate) enum Fetched<'a> {
     /// The record, and the bytes that it is a part of if they are worth keeping.
     Intact { record: RawRecord<'a>, source: Option<&'a Bytes> },
-    /// Its checksum, or the record as a whole, is wrong.
+    /// Its checksum, or the record as a whole, is wrong; or the disk cannot read it, now at least.
     Damaged,
 }
 
@@ -35,33 +36,67 @@ pub(crate) fn fetch(
         let (run, behind) = rest.split_at(n);
         rest = behind;
         let end = run.last().map_or(first.position, |last| last.position.saturating_add(last.length));
-        let mut buffer = vec![0; (end - first.position) as usize];
-        match file.read_at(&mut buffer, u64::from(first.position)) {
-            Ok(()) => {}
-            // A file that is too short is damage to whatever should stand there.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => buffer.clear(),
-            Err(error) => return Err(error),
-        }
-        let used: u64 = run.iter().map(|entry| u64::from(entry.length)).sum();
-        let buffer = Bytes::from(buffer);
-        // Messages that share the buffer keep all of it alive, so it has to be mostly theirs.
-        let source = (used * 2 >= buffer.len() as u64).then_some(&buffer);
-        for entry in run {
-            let at = (entry.position - first.position) as usize;
-            let bytes = buffer.get(at..at + entry.length as usize);
-            let record = bytes.and_then(|bytes| RawRecord::parse(bytes, salt));
-            let fetched = match record {
-                Some(record) if record.offset == entry.offset && record.length == entry.length => {
-                    Fetched::Intact { record, source }
-                }
-                Some(_) | None => Fetched::Damaged,
-            };
-            if !each(entry, fetched) {
-                return Ok(());
-            }
+        let more = match read(file, first.position, end)? {
+            Some(bytes) => each_of(&bytes, run, salt, &mut each),
+            // What lies beside a bad sector is read without it.
+            None => each_alone(file, run, salt, &mut each)?,
+        };
+        if !more {
+            return Ok(());
         }
     }
     Ok(())
+}
+
+/// The bytes of a stretch; none if the disk cannot read some of them.
+fn read(file: &dyn File, from: u32, to: u32) -> io::Result<Option<Bytes>> {
+    let mut buffer = vec![0; (to - from) as usize];
+    match file.read_at(&mut buffer, u64::from(from)) {
+        Ok(()) => Ok(Some(Bytes::from(buffer))),
+        // A file that is too short is damage to whatever should stand there.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Some(Bytes::new())),
+        Err(error) if is_unreadable(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Hands on each entry of a run; false if `each` has enough.
+fn each_of(buffer: &Bytes, run: &[Entry], salt: u32, each: &mut impl FnMut(&Entry, Fetched<'_>) -> bool) -> bool {
+    let from = run.first().map_or(0, |first| first.position);
+    let used: u64 = run.iter().map(|entry| u64::from(entry.length)).sum();
+    // Messages that share the buffer keep all of it alive, so it has to be mostly theirs.
+    let source = (used * 2 >= buffer.len() as u64).then_some(buffer);
+    run.iter().all(|entry| {
+        let at = (entry.position - from) as usize;
+        let bytes = buffer.get(at..at + entry.length as usize);
+        let record = bytes.and_then(|bytes| RawRecord::parse(bytes, salt));
+        let fetched = match record {
+            Some(record) if record.offset == entry.offset && record.length == entry.length => {
+                Fetched::Intact { record, source }
+            }
+            Some(_) | None => Fetched::Damaged,
+        };
+        each(entry, fetched)
+    })
+}
+
+fn each_alone(
+    file: &dyn File,
+    run: &[Entry],
+    salt: u32,
+    each: &mut impl FnMut(&Entry, Fetched<'_>) -> bool,
+) -> io::Result<bool> {
+    for entry in run {
+        let bytes = read(file, entry.position, entry.position.saturating_add(entry.length))?;
+        let more = match bytes {
+            Some(bytes) => each_of(&bytes, std::slice::from_ref(entry), salt, each),
+            None => each(entry, Fetched::Damaged),
+        };
+        if !more {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// How many entries at the front are read together.

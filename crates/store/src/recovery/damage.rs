@@ -4,6 +4,7 @@
 use std::io;
 
 use crate::codec::Reader;
+use crate::disk::surviving::is_unreadable;
 use crate::disk::{Disk, read_all, replace};
 use crate::format::header::SegmentKey;
 use crate::format::walk::{DamagedBytes, Loss};
@@ -45,7 +46,10 @@ pub(crate) fn remembered(disk: &dyn Disk, salt: u32) -> io::Result<Vec<DamagedOf
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         opened => opened?,
     };
-    let all = decode(&read_all(&*file)?, salt);
+    let all = match read_all(&*file) {
+        Err(error) if is_unreadable(&error) => None,
+        read => decode(&read?, salt),
+    };
     if all.is_none() {
         tracing::error!(
             file = DAMAGE_FILE,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use quintet_core::error::{Error, Kind, Result};
 
+use crate::disk::surviving::{Surviving, is_unreadable};
 use crate::disk::{Disk, File, TEMPORARY, read_all, replace};
 use crate::format::header::{SEGMENT_HEAD, STORE_FILE, SegmentHead, SegmentKey, StoreHead};
 
@@ -57,8 +58,10 @@ pub(crate) fn segment_files(disk: &dyn Disk, head: StoreHead, names: &[String]) 
         let length = file.length()?;
         let mut bytes = [0; SEGMENT_HEAD];
         let whole = length >= SEGMENT_HEAD as u64;
-        if whole {
-            file.read_at(&mut bytes, 0)?;
+        match if whole { file.read_at(&mut bytes, 0) } else { Ok(()) } {
+            // The name tells the most of it.
+            Err(error) if is_unreadable(&error) => {}
+            read => read?,
         }
         let parsed = SegmentHead::parse(&bytes, head.salt).filter(|h| whole && h.key == key && h.log == head.log);
         files.push(SegmentFile { key, head: parsed, length, file });
@@ -72,8 +75,12 @@ pub(crate) fn is_unborn(file: &SegmentFile, salt: u32) -> io::Result<bool> {
     if file.head.is_some() {
         return Ok(false);
     }
-    let bytes = read_all(&*file.file)?;
-    let mut walk = crate::format::walk::Walk::new(&bytes, salt, 0);
+    let read = Surviving::read(&*file.file, &file.key.file())?;
+    // Nobody knows what stood behind a head that is unreadable with it.
+    if read.unreadable.last().is_some_and(|range| range.end > SEGMENT_HEAD) {
+        return Ok(false);
+    }
+    let mut walk = crate::format::walk::Walk::new(&read.bytes, salt, 0);
     Ok(!walk.any(|found| matches!(found, crate::format::walk::Found::Batch { .. })))
 }
 

@@ -5,3 +5,4 @@ pub(crate) mod layout;
 pub(crate) mod missing;
 pub(crate) mod open;
 pub(crate) mod replay;
+pub(crate) mod tail;

@@ -11,7 +11,8 @@ use crate::checkpoint::content::Captured;
 use crate::checkpoint::files::{checkpoint_file, checkpoint_numbers, load};
 use crate::commit::appender::create_segment;
 use crate::copies::Copies;
-use crate::disk::{ASIDE, Disk, read_all};
+use crate::disk::surviving::Surviving;
+use crate::disk::{ASIDE, Disk};
 use crate::format::batch::BATCH_HEAD;
 use crate::format::header::{SEGMENT_HEAD, SegmentHead, SegmentKey, StoreHead};
 use crate::format::walk::{Found, Loss, Survey, SurveyInput, Walk, survey};
@@ -23,6 +24,7 @@ use crate::recovery::layout::{
 };
 use crate::recovery::missing::{missing, orphans};
 use crate::recovery::replay::Replay;
+use crate::recovery::tail::{torn_bytes, unreadable_tail};
 use crate::segments::rebuild::add_batch;
 use crate::segments::segment::{OPEN_END, Segment};
 use crate::upkeep::reclaim::Persisted;
@@ -143,7 +145,8 @@ impl Opening<'_> {
             return Ok(());
         }
         let durable_through = next.head.map_or(end, |head| head.durable_through.min(end));
-        let (survey, index, _) = self.replay(file, end.saturating_add(1), durable_through)?;
+        let read = Surviving::read(&*file.file, &file.key.file())?;
+        let (survey, index) = self.replay(file.key, &read.bytes, end.saturating_add(1), durable_through)?;
         // An index that was written before is as good, and may know of what is damaged now.
         let written = self.disk.open(&file.key.index_file()).and_then(|file| FileIndex::open(file, self.head.salt));
         let index = written.is_err().then_some(index);
@@ -154,17 +157,21 @@ impl Opening<'_> {
         Ok(())
     }
 
-    /// The newest segment is cut behind its last batch and will be appended to.
+    /// The newest segment is cut behind its last batch and will be appended to, unless its end cannot be read.
     fn add_newest(&mut self, file: &SegmentFile) -> std::io::Result<()> {
         let known = self.opened.replay.committed.max(self.opened.replay.copies.through());
-        let (survey, index, bytes) = self.replay(file, u64::MAX, known)?;
-        self.note_missing(file.key, &survey, known + 1);
+        let read = Surviving::read(&*file.file, &file.key.file())?;
+        let sealed = unreadable_tail(&read, self.head.salt, file.key.base, known);
+        let limit = sealed.map_or(u64::MAX, |end| end.saturating_add(1));
+        let (survey, index) = self.replay(file.key, &read.bytes, limit, sealed.unwrap_or(known))?;
+        self.note_missing(file.key, &survey, sealed.unwrap_or(known) + 1);
         let end = (survey.end as u64).max(SEGMENT_HEAD as u64);
-        if survey.torn > 0 {
+        let torn = torn_bytes(&read, &survey);
+        if torn > 0 {
             tracing::warn!(
                 segment = file.key.file(),
                 at = survey.end,
-                bytes = survey.torn,
+                bytes = torn,
                 "the log ended in a group that was being written; it had not been acknowledged and is cut off"
             );
         }
@@ -173,15 +180,16 @@ impl Opening<'_> {
         }
         // What the last group wrote may be in the system's cache only, if its sync failed and only the process ended:
         // written again, it is synced for certain.
-        if let Some(from) = self.uncertain_from(file, &survey, known, &bytes) {
-            file.file.write_at(&bytes[from..survey.end], from as u64)?;
+        if let Some(from) = self.uncertain_from(file, &survey, known, &read.bytes) {
+            let to = read.readable_to(from).min(survey.end);
+            file.file.write_at(&read.bytes[from..to], from as u64)?;
         }
         file.file.sync()?;
         // Offsets below the segment's base have been given out, whatever has become of them.
         let replay = &mut self.opened.replay;
-        replay.committed = replay.committed.max(file.key.base.saturating_sub(1));
+        replay.committed = replay.committed.max(sealed.unwrap_or(file.key.base.saturating_sub(1)));
         replay.ledger.skip_to(Offset(replay.committed));
-        self.opened.segments.push(Arc::new(Segment::new(file.key, OPEN_END, end, Some(index))));
+        self.opened.segments.push(Arc::new(Segment::new(file.key, sealed.unwrap_or(OPEN_END), end, Some(index))));
         Ok(())
     }
 
@@ -198,41 +206,43 @@ impl Opening<'_> {
 
     fn replay(
         &mut self,
-        file: &SegmentFile,
+        segment: SegmentKey,
+        bytes: &Bytes,
         limit: u64,
         durable_through: u64,
-    ) -> std::io::Result<(Survey, MemoryIndex, Bytes)> {
-        let bytes = Bytes::from(read_all(&*file.file)?);
+    ) -> std::io::Result<(Survey, MemoryIndex)> {
         self.opened.replayed_bytes += bytes.len() as u64;
         let mut index = MemoryIndex::default();
-        let last = file.key.base.saturating_sub(1);
-        let input = SurveyInput { bytes: &bytes, salt: self.head.salt, last, limit, durable_through };
+        let last = segment.base.saturating_sub(1);
+        let input = SurveyInput { bytes, salt: self.head.salt, last, limit, durable_through };
         let replay = &mut self.opened.replay;
         let mut n_lost = 0u64;
         let survey = survey(input, |head, records| {
             add_batch(&mut index, head, records);
             for (_, record) in records {
-                n_lost += u64::from(!replay.apply(record, &bytes));
+                n_lost += u64::from(!replay.apply(record, bytes));
             }
         });
         if n_lost > 0 {
-            tracing::error!(segment = file.key.file(), records = n_lost, "records belong to topics that are lost");
+            tracing::error!(segment = segment.file(), records = n_lost, "records belong to topics that are lost");
         }
         if let Some((first, last)) = self.opened.replay.orphans.take() {
             let bytes = (SEGMENT_HEAD as u64, survey.end as u64);
             let (after, before) = (first - 1, last + 1);
-            self.note_damage(DamagedOffsets { segment: file.key, bytes, after, before, loss: Loss::Orphans });
+            self.note_damage(DamagedOffsets { segment, bytes, after, before, loss: Loss::Orphans });
         }
         for (topic, entry) in &survey.suspects {
             index.insert(*topic, *entry)?;
             self.opened.replay.suspect(*topic, entry.offset);
         }
+        // Topics that were created where something is lost have to learn of it too.
+        self.opened.replay.apply_copies(limit);
         // At the very end only what is known to have been on disk can be missed.
         let end = if limit == u64::MAX { durable_through.saturating_add(1) } else { limit };
         for damaged in &survey.damaged {
-            self.note_damage(DamagedOffsets::found(file.key, damaged, end));
+            self.note_damage(DamagedOffsets::found(segment, damaged, end));
         }
-        Ok((survey, index, bytes))
+        Ok((survey, index))
     }
 
     /// Notes that a segment should go on to hold what lies before this offset, and does not.
@@ -261,7 +271,7 @@ impl Opening<'_> {
 
     /// Every log has a segment to append to.
     fn finish(&mut self) -> std::io::Result<()> {
-        if !self.opened.segments.is_empty() {
+        if self.opened.segments.last().is_some_and(|newest| !newest.is_sealed()) {
             return Ok(());
         }
         let committed = self.opened.replay.committed;

@@ -82,7 +82,7 @@ impl Replay {
     }
 
     /// Folds in what the log should hold before an offset and does not, as far as there are second copies.
-    fn apply_copies(&mut self, before: u64) {
+    pub(crate) fn apply_copies(&mut self, before: u64) {
         while let Some(bytes) = self.copies.take_before(before) {
             let Some(raw) = self.copies.parse(&bytes) else { continue };
             let applied = self.fold_in(&raw, &bytes);

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::RwLock;
 use quintet_core::error::{Error, Kind};
 
-use crate::disk::{Disk, read_all, replace};
+use crate::disk::surviving::{Surviving, is_unreadable};
+use crate::disk::{Disk, replace};
 use crate::format::header::SegmentKey;
 use crate::format::walk::Loss;
 use crate::index::Entry;
@@ -137,7 +138,7 @@ impl SegmentSet {
             return Ok(());
         }
         tracing::info!(segment = segment.key.file(), "the index is missing or damaged and is made again");
-        let mut bytes = read_all(&*handle.data)?;
+        let mut bytes = Surviving::read(&*handle.data, &segment.key.file())?.bytes;
         bytes.truncate(usize::try_from(segment.length()).unwrap_or(usize::MAX));
         let (index, damaged) = index_of(&bytes, self.salt, segment.key, segment.end())?;
         self.note_damage(damaged);
@@ -159,7 +160,8 @@ impl SegmentSet {
         self.damaged.read().iter().any(|damaged| damaged.segment == key)
     }
 
-    fn note_damage(&self, found: Vec<DamagedOffsets>) {
+    /// Adds what was found broken to what is known, in the file `damage` too.
+    pub(crate) fn note_damage(&self, found: Vec<DamagedOffsets>) {
         {
             let mut known = self.damaged.write();
             for damaged in found {
@@ -273,4 +275,5 @@ impl SegmentSet {
 /// Whether an index file that gives this error can be made again. The segment's own file does not give these.
 fn is_repairable(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+        || is_unreadable(error)
 }
