@@ -254,3 +254,26 @@ async fn a_folder_is_checked_and_repaired() {
     assert!(page.trimmed_through > last, "the lost message is a gap");
     assert_eq!(page.messages[0].payload, "4");
 }
+
+/// A check changes nothing, so that it works on a backup or a snapshot, and beside another check.
+#[tokio::test]
+async fn a_check_leaves_the_folder_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = Open::attach(Store::open(&StoreConfig::new(folder.path())).unwrap()).unwrap();
+    open.publish("a", &["1"]).await.unwrap();
+    open.close().await;
+    let lock = std::fs::File::open(folder.path().join("lock")).unwrap();
+    lock.lock_shared().unwrap();
+    assert!(check(folder.path()).unwrap().is_intact(), "another check runs");
+    drop(lock);
+    std::fs::remove_file(folder.path().join("lock")).unwrap();
+    let files = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap());
+        let mut files: Vec<_> = entries.map(|entry| (entry.path(), std::fs::read(entry.path()).unwrap())).collect();
+        files.sort();
+        files
+    };
+    let before = files();
+    assert!(check(folder.path()).unwrap().is_intact());
+    assert!(files() == before);
+}

@@ -6,6 +6,7 @@
 mod contents;
 pub mod faulty;
 pub mod random;
+pub(crate) mod read_only;
 pub mod real;
 pub(crate) mod surviving;
 
@@ -33,7 +34,7 @@ pub trait Disk: Send + Sync + Debug + 'static {
     /// Makes creations, renames and removals durable.
     fn sync_names(&self) -> io::Result<()>;
 
-    /// Takes the exclusive lock of this name; none if another process holds it.
+    /// Takes the lock of this name, an exclusive one unless nothing can be changed; none if another process holds it.
     fn lock(&self, name: &str) -> io::Result<Option<Box<dyn Lock>>>;
 }
 

@@ -33,16 +33,7 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.root)? {
-            let entry = entry?;
-            if entry.file_type()?.is_file()
-                && let Ok(name) = entry.file_name().into_string()
-            {
-                names.push(name);
-            }
-        }
-        Ok(names)
+        list(&self.root)
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
@@ -83,6 +74,20 @@ impl Disk for RealDisk {
     }
 }
 
+/// The names of the files in a folder.
+pub(super) fn list(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file()
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
 /// Makes a name durable in the folder that holds it.
 fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -90,7 +95,7 @@ fn sync_folder_of(path: &Path) -> io::Result<()> {
 }
 
 #[derive(Debug)]
-struct RealFile(fs::File);
+pub(super) struct RealFile(pub(super) fs::File);
 
 impl File for RealFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<()> {
@@ -124,6 +129,6 @@ impl File for RealFile {
 
 /// The lock goes with the file's handle, and so with the process however it ends.
 #[derive(Debug)]
-struct RealLock(#[expect(dead_code, reason = "held, not read")] fs::File);
+pub(super) struct RealLock(#[expect(dead_code, reason = "held, not read")] pub(super) fs::File);
 
 impl Lock for RealLock {}

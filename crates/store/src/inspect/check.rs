@@ -11,7 +11,7 @@ use quintet_core::name::TopicName;
 use crate::checkpoint::content::Captured;
 use crate::checkpoint::files::{checkpoint_file, checkpoint_numbers, load};
 use crate::copies::Copies;
-use crate::disk::real::RealDisk;
+use crate::disk::read_only::ReadOnlyDisk;
 use crate::disk::surviving::Surviving;
 use crate::disk::{Disk, File, Lock};
 use crate::format::header::{LOCK_FILE, SEGMENT_HEAD, StoreHead};
@@ -26,12 +26,12 @@ use crate::recovery::missing::{Missing, missing, orphans};
 use crate::recovery::tail::{torn_bytes, unreadable_tail};
 use crate::upkeep::reclaim::Persisted;
 
-/// Checks the store in a folder, which no process may be using.
+/// Checks the store in a folder, which no process may be using. The folder may be one that cannot be written to.
 pub fn check(folder: &Path) -> Result<Report> {
     if !folder.is_dir() {
         return Err(Error::new(Kind::BadRequest, format!("there is no folder {}", folder.display())));
     }
-    check_on(&RealDisk::open(folder).map_err(open_error)?)
+    check_on(&ReadOnlyDisk::new(folder))
 }
 
 /// Checks the store on a disk.
