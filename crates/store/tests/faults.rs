@@ -34,7 +34,7 @@ struct Model {
     next: u64,
 }
 
-fn seeds(default: u64) -> Vec<u64> {
+pub(crate) fn seeds(default: u64) -> Vec<u64> {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     match number("QUINTET_STORE_SEED") {
         Some(seed) => vec![seed],

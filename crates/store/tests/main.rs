@@ -3,10 +3,12 @@
 
 mod contract;
 mod copies;
+mod crafted;
 mod damage;
 mod faults;
 mod forks;
 mod full;
+mod fuzz;
 mod groups;
 mod harness;
 mod lost;

@@ -2,8 +2,9 @@
 
 use crate::format::batch::{BatchHead, find_magic, parse_batch};
 use crate::format::header::SEGMENT_HEAD;
+use crate::format::order::{Placed, in_order};
 use crate::format::record::RawRecord;
-use crate::format::salvage::salvage;
+use crate::format::salvage::{Stretch, salvage};
 use crate::index::Entry;
 
 /// What stands at a place in a segment.
@@ -11,8 +12,9 @@ use crate::index::Entry;
 pub(crate) enum Found<'a> {
     /// An intact batch, and its records with their places in the segment.
     Batch { head: BatchHead, records: Vec<(usize, RawRecord<'a>)> },
-    /// Bytes that are no intact batch, up to the next intact one or the end.
-    Broken { from: usize, to: usize },
+    /// Bytes that are no intact batch, up to the next intact one or the end. `missed`: with one that does not count
+    /// although it stands nowhere else.
+    Broken { from: usize, to: usize, missed: bool },
 }
 
 /// The walk.
@@ -21,12 +23,13 @@ pub(crate) struct Walk<'a> {
     bytes: &'a [u8],
     salt: u32,
     at: usize,
-    /// The last offset that was found.
+    /// The last offset before the segment.
     last: u64,
 }
 
 impl<'a> Walk<'a> {
-    /// Begins behind the segment's head. No offset at or below `last` is taken for part of the log.
+    /// Begins behind the segment's head. No offset at or below `last` is taken for part of the log. What stands in a
+    /// wrong place is not told from the rest.
     pub(crate) fn new(bytes: &'a [u8], salt: u32, last: u64) -> Self {
         Self { bytes, salt, at: SEGMENT_HEAD.min(bytes.len()), last }
     }
@@ -40,16 +43,6 @@ impl<'a> Walk<'a> {
             *place += at;
         }
         Some(Found::Batch { head, records })
-    }
-
-    fn step_over(&mut self, at: usize, found: &Found<'a>) {
-        match found {
-            Found::Batch { head, records } => {
-                self.at = at + head.whole();
-                self.last = records.last().map_or(self.last, |(_, record)| record.offset);
-            }
-            Found::Broken { to, .. } => self.at = *to,
-        }
     }
 }
 
@@ -70,9 +63,12 @@ impl<'a> Iterator for Walk<'a> {
                     Some(place) => next = place + 1,
                 }
             };
-            Found::Broken { from: at, to }
+            Found::Broken { from: at, to, missed: false }
         });
-        self.step_over(at, &found);
+        self.at = match &found {
+            Found::Batch { head, .. } => at + head.whole(),
+            Found::Broken { to, .. } => *to,
+        };
         Some(found)
     }
 }
@@ -114,8 +110,8 @@ pub(crate) struct Survey {
     pub(crate) damaged: Vec<DamagedBytes>,
     /// Whose messages seem to have been there: topics and index entries.
     pub(crate) suspects: Vec<(u64, Entry)>,
-    /// Bytes behind `end` that were being written when the process or the machine stopped; not the zeros behind them,
-    /// which were written ahead.
+    /// Bytes behind `end` that nothing shows to have been on disk whole; not the zeros behind them, which were written
+    /// ahead.
     pub(crate) torn: usize,
 }
 
@@ -132,22 +128,32 @@ pub(crate) struct SurveyInput<'a> {
     pub(crate) durable_through: u64,
 }
 
+/// A batch below the limit.
+fn counting<'s, 'a>(item: &'s Found<'a>, limit: u64) -> Option<(&'s BatchHead, &'s [(usize, RawRecord<'a>)])> {
+    match item {
+        Found::Batch { head, records } if head.first < limit => Some((head, records)),
+        Found::Batch { .. } | Found::Broken { .. } => None,
+    }
+}
+
 /// Walks over a segment: broken bytes are damage if something behind them knows that they had been on disk; otherwise
 /// the log ends there. `each` gets every batch that counts.
 pub(crate) fn survey<'a>(
     input: SurveyInput<'a>,
     mut each: impl FnMut(&BatchHead, &[(usize, RawRecord<'_>)]),
 ) -> Survey {
-    let found: Vec<Found<'a>> = Walk::new(input.bytes, input.salt, input.last).collect();
+    let begins = SEGMENT_HEAD.min(input.bytes.len());
+    let begin = Placed { from: begins, to: begins, first: input.last, last: input.last, records: 0 };
+    let walk = Walk::new(input.bytes, input.salt, input.last);
+    let found = in_order(walk.collect(), begin, input.limit, input.durable_through);
+    // For each, what those behind it know to have been on disk.
     let mut durable_after = vec![input.durable_through; found.len() + 1];
     for (i, item) in found.iter().enumerate().rev() {
-        let own = match item {
-            Found::Batch { head, .. } if head.first < input.limit => head.durable_through,
-            Found::Batch { .. } | Found::Broken { .. } => 0,
-        };
+        let own = counting(item, input.limit).map_or(0, |(head, _)| head.durable_through);
         durable_after[i] = durable_after[i + 1].max(own);
     }
-    let mut survey = Survey { end: SEGMENT_HEAD.min(input.bytes.len()), last: input.last, ..Survey::default() };
+    let highest = found.iter().rev().find_map(|item| Some(counting(item, input.limit)?.1.last()?.1.offset));
+    let mut survey = Survey { end: begins, last: input.last, ..Survey::default() };
     for (i, item) in found.iter().enumerate() {
         match item {
             Found::Batch { head, .. } if head.first >= input.limit => break,
@@ -156,23 +162,24 @@ pub(crate) fn survey<'a>(
                 survey.durable_through = survey.durable_through.max(head.durable_through);
                 survey.last = records.last().map_or(survey.last, |(_, record)| record.offset);
                 survey.end = records.first().map_or(survey.end, |(at, _)| at + head.length as usize);
-                if let Some(damaged) = survey.damaged.last_mut().filter(|damaged| damaged.before == u64::MAX) {
-                    damaged.before = head.first;
-                }
             }
-            Found::Broken { from, to } if durable_after[i] > survey.last => {
-                let salvaged = salvage(input.bytes, (*from, *to), input.salt, survey.last);
+            Found::Broken { from, to, missed } if durable_after[i] > survey.last => {
+                let next = found.get(i + 1).and_then(|next| counting(next, input.limit));
+                let before = next.map_or(u64::MAX, |(head, _)| head.first);
+                let misplaced = (input.last, next.and(highest).map_or(u64::MAX, |highest| highest.saturating_add(1)));
+                let SurveyInput { bytes, salt, limit, .. } = input;
+                let (from, to, after, missed) = (*from, *to, survey.last, *missed);
+                let salvaged = salvage(Stretch { bytes, salt, from, to, after, before, limit, misplaced, missed });
                 survey.damaged.extend_from_slice(&salvaged.damaged);
                 survey.suspects.extend_from_slice(&salvaged.suspects);
                 // What is intact in it had been on disk like the rest, and so had been acknowledged.
-                let mut records = salvaged.all(input.salt);
-                records.retain(|(_, record)| record.offset < input.limit);
+                let records = salvaged.all(salt);
                 if let (Some((_, first)), Some((_, last))) = (records.first(), records.last()) {
                     survey.last = last.offset;
                     let count = records.len() as u32;
                     each(&BatchHead { length: 0, count, first: first.offset, durable_through: 0 }, &records);
                 }
-                survey.end = *to;
+                survey.end = to;
             }
             Found::Broken { .. } => break,
         }
