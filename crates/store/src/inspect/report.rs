@@ -20,8 +20,8 @@ pub struct Report {
     pub topics: usize,
     /// Checkpoints that are intact.
     pub checkpoints: usize,
-    /// Bytes at the end that were being written when the process or the machine stopped; they had not been
-    /// acknowledged, and opening cuts them off.
+    /// Bytes at the end that are not whole and that nothing shows to have been acknowledged: most likely they were being
+    /// written when the process or the machine stopped. Opening cuts them off.
     pub torn_bytes: u64,
     /// Indexes that are missing or damaged; they are made again when they are needed.
     pub indexes_to_make: Vec<String>,
@@ -96,7 +96,11 @@ impl fmt::Display for Report {
             self.topics, self.records, self.segments, self.bytes, self.checkpoints
         )?;
         if self.torn_bytes > 0 {
-            writeln!(f, "{} bytes at the end had not been acknowledged and will be cut off", self.torn_bytes)?;
+            writeln!(
+                f,
+                "{} bytes at the end are not whole, nothing shows that they had been acknowledged, and they will be cut off",
+                self.torn_bytes
+            )?;
         }
         for index in &self.indexes_to_make {
             writeln!(f, "{index} is missing or damaged and will be made again")?;

@@ -172,7 +172,7 @@ impl Opening<'_> {
                 segment = file.key.file(),
                 at = survey.end,
                 bytes = torn,
-                "the log ended in a group that was being written; it had not been acknowledged and is cut off"
+                "the log ends in bytes that nothing shows to have been acknowledged, most likely what was being written; they are cut off"
             );
         }
         if file.length > end {
