@@ -138,3 +138,41 @@ async fn an_open_address_without_tokens_is_refused() {
     let mut insecure = cli::spawn_at("", &["serve", "--memory", "--listen", "0.0.0.0:0", "--insecure"], b"");
     insecure.lines(1, Duration::from_secs(30)).await;
 }
+
+#[tokio::test]
+async fn who_is_refused_is_told_in_the_log_but_not_their_token() {
+    let hub = guarded().await;
+    let as_reader = "Bearer reader-token";
+    hub.http().get("/topics/none?x=hidden").send().await.expect(401);
+    hub.http().get("/topics").header("Authorization", "Bearer guessed-token").send().await.expect(401);
+    hub.http().get("/topics/query?access_token=guessed-token").send().await.expect(401);
+    hub.http().post("/topics/short", "text/plain", "x").header("Authorization", as_reader).send().await.expect(403);
+    hub.http().put("/groups/g").header("Authorization", as_reader).body("{\"filter\":\"#\"}").send().await.expect(403);
+    hub.http().get("/topics/foreign").header("Origin", "https://evil.example").send().await.expect(403);
+    let socket = Socket::open(&hub, "/ws?access_token=reader-token", None).await;
+    let mut session = Session::over(socket);
+    let refusal = session.refusal("publish", json!({ "topic": "frames", "messages": [{ "data": "x" }] })).await;
+    assert_eq!(refusal["status"], 403, "{refusal}");
+    let told = |parts: &[&str]| {
+        let log = hub.log();
+        let found = log.lines().any(|line| line.contains("quintet::access") && parts.iter().all(|p| line.contains(p)));
+        assert!(found, "{parts:?}\n{log}");
+    };
+    told(&["unauthenticated", "token=\"none\"", "method=\"GET\"", "path=\"/topics/none\"", "peer=127.0.0.1:"]);
+    told(&["unauthenticated", "token=\"wrong\"", "path=\"/topics\"", "peer=127.0.0.1:"]);
+    told(&["unauthenticated", "token=\"wrong\"", "path=\"/topics/query\""]);
+    told(&["forbidden", "subject=\"anna\"", "operation=\"publish\"", "name=\"short\"", "method=\"POST\"", "peer=127"]);
+    told(&["forbidden", "subject=\"anna\"", "operation=\"manage\"", "name=\"#\"", "path=\"/groups/g\""]);
+    told(&["foreign-origin", "origin=\"https://evil.example\"", "path=\"/topics/foreign\"", "peer=127.0.0.1:"]);
+    told(&["forbidden", "subject=\"anna\"", "operation=\"publish\"", "name=\"frames\"", "path=\"/ws\"", "peer=127"]);
+    let log = hub.log();
+    assert!(!log.contains("guessed") && !log.contains("reader-token") && !log.contains("hidden"), "{log}");
+
+    for _ in 0..200 {
+        hub.http().get("/topics/flood").send().await.expect(401);
+    }
+    assert!(hub.log().matches("unauthenticated").count() <= 60, "{}", hub.log());
+    // A flood of one kind leaves the lines of the others.
+    hub.http().post("/topics/after", "text/plain", "x").header("Authorization", as_reader).send().await.expect(403);
+    told(&["forbidden", "name=\"after\""]);
+}

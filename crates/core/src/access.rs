@@ -2,6 +2,7 @@
 //!
 //! How a caller proves who they are (a token, later a JWT) is the gateway's business; what that allows is decided here.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
@@ -47,22 +48,36 @@ pub struct Grant {
     pub filters: Vec<Filter>,
 }
 
+/// What a caller has proven themselves by, kept with what it allows. It is told when that was not enough, so that
+/// somebody can look into it.
+pub trait Credential: fmt::Debug + Send + Sync {
+    /// An operation on a name (or on all that a filter matches) was refused.
+    fn refused(&self, subject: Option<&str>, operation: Operation, name: &str);
+}
+
 /// Who a caller is and what they may do.
 #[derive(Debug, Clone)]
 pub struct Access {
     subject: Option<Arc<str>>,
     grants: Option<Arc<[Grant]>>,
+    credential: Option<Arc<dyn Credential>>,
 }
 
 impl Access {
     /// May do everything: what a hub without tokens gives to everybody.
     pub fn unrestricted() -> Self {
-        Self { subject: None, grants: None }
+        Self { subject: None, grants: None, credential: None }
     }
 
     /// A named caller with these grants and nothing else.
     pub fn new(subject: &str, grants: Vec<Grant>) -> Self {
-        Self { subject: Some(subject.into()), grants: Some(grants.into()) }
+        Self { subject: Some(subject.into()), grants: Some(grants.into()), credential: None }
+    }
+
+    /// The same, proven by this.
+    #[must_use]
+    pub fn with_credential(self, credential: Arc<dyn Credential>) -> Self {
+        Self { credential: Some(credential), ..self }
     }
 
     /// The caller's name, if they have proven one.
@@ -92,10 +107,16 @@ impl Access {
         if self.allows(operation, name) {
             return Ok(());
         }
-        Err(Error::new(
-            Kind::Forbidden,
-            format!("this token does not allow {} on {name}; use one whose grants do", operation.name()),
-        ))
+        let detail = format!("this token does not allow {} on {name}; use one whose grants do", operation.name());
+        Err(self.refuse(operation, name.as_str(), detail))
+    }
+
+    /// An operation on a name, or on all that a filter matches, is refused for this reason.
+    pub fn refuse(&self, operation: Operation, name: &str, detail: impl Into<String>) -> Error {
+        if let Some(credential) = &self.credential {
+            credential.refused(self.subject(), operation, name);
+        }
+        Error::new(Kind::Forbidden, detail.into())
     }
 
     /// Whether everything a filter can match may be read: some grant's filter covers it.
@@ -103,10 +124,8 @@ impl Access {
         if self.allows_all(Operation::Subscribe, filter) {
             return Ok(());
         }
-        Err(Error::new(
-            Kind::Forbidden,
-            format!("this token does not allow subscribe on all of {filter}; subscribe to a narrower filter"),
-        ))
+        let detail = format!("this token does not allow subscribe on all of {filter}; subscribe to a narrower filter");
+        Err(self.refuse(Operation::Subscribe, filter.as_str(), detail))
     }
 
     /// Whether an operation is allowed on everything that a filter can match: some grant's filter covers it.
@@ -128,10 +147,9 @@ impl Access {
         if self.allows_all(operation, filter) {
             return Ok(());
         }
-        Err(Error::new(
-            Kind::Forbidden,
-            format!("this token does not allow {} on all of {filter}; use one whose grants do", operation.name()),
-        ))
+        let detail =
+            format!("this token does not allow {} on all of {filter}; use one whose grants do", operation.name());
+        Err(self.refuse(operation, filter.as_str(), detail))
     }
 }
 

@@ -15,6 +15,7 @@ use quintet_wire::problem::kind::Kind;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Problem, Result};
+use crate::refused::{Asked, Known};
 use crate::state::Gateway;
 
 /// The query parameter for those who cannot set headers (`EventSource`, `WebSocket`). It is cut out of the request
@@ -70,9 +71,24 @@ pub struct Caller(pub Access);
 
 impl Caller {
     /// Finds out who calls.
-    pub(crate) fn of(gateway: &Gateway, headers: &HeaderMap, extensions: &Extensions) -> Result<Self> {
+    pub(crate) fn of_request(gateway: &Gateway, request: &Request) -> Result<Self> {
+        if gateway.config().tokens.is_empty() {
+            return Ok(Self(Access::unrestricted()));
+        }
+        let asked = Asked::of(request.method(), request.uri(), request.extensions());
+        Self::of(gateway, request.headers(), request.extensions(), asked)
+    }
+
+    fn of(gateway: &Gateway, headers: &HeaderMap, extensions: &Extensions, asked: Asked) -> Result<Self> {
         let in_query = extensions.get::<InQuery>().map(|token| token.0.as_str());
-        Ok(Self(authenticate(gateway, headers, in_query)?))
+        let presented = bearer(headers).or(in_query);
+        match authenticate(gateway, presented) {
+            Ok(access) => Ok(Self(access.with_credential(Known::new(asked, Arc::clone(gateway.refusals()))))),
+            Err(problem) => {
+                gateway.refusals().unauthenticated(&asked, presented.is_some());
+                Err(problem)
+            }
+        }
     }
 }
 
@@ -80,7 +96,11 @@ impl FromRequestParts<Gateway> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self> {
-        Self::of(gateway, &parts.headers, &parts.extensions)
+        if gateway.config().tokens.is_empty() {
+            return Ok(Self(Access::unrestricted()));
+        }
+        let asked = Asked::of(&parts.method, &parts.uri, &parts.extensions);
+        Self::of(gateway, &parts.headers, &parts.extensions, asked)
     }
 }
 
@@ -99,17 +119,12 @@ pub(crate) fn cut_from_query(request: &mut Request) {
     }
 }
 
-fn authenticate(gateway: &Gateway, headers: &HeaderMap, in_query: Option<&str>) -> Result<Access> {
-    let tokens = &gateway.config().tokens;
-    if tokens.is_empty() {
-        return Ok(Access::unrestricted());
-    }
-    let presented = bearer(headers).or(in_query);
+fn authenticate(gateway: &Gateway, presented: Option<&str>) -> Result<Access> {
     let Some(presented) = presented else {
         let detail = "this hub wants a token: Authorization: Bearer <token>, or ?access_token=<token>";
         return Err(Problem::new(Kind::Unauthenticated, detail));
     };
-    tokens.find(presented.as_bytes()).cloned().ok_or_else(|| {
+    gateway.config().tokens.find(presented.as_bytes()).cloned().ok_or_else(|| {
         // RFC 6750 section 3.1.
         Problem::new(Kind::Unauthenticated, "the token is not one of this hub's; check its spelling")
             .header("www-authenticate", "Bearer realm=\"quintet\", error=\"invalid_token\"")

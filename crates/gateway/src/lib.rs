@@ -18,4 +18,5 @@ mod convert;
 mod format;
 mod groups;
 mod presence;
+mod refused;
 mod sse;

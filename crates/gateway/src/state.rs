@@ -7,6 +7,7 @@ use quintet_core::hub::Hub;
 use tokio::sync::watch;
 
 use crate::config::GatewayConfig;
+use crate::refused::Refusals;
 use crate::websocket::doors::Doors;
 
 /// The state of the router; a clone is a reference to the same.
@@ -21,6 +22,7 @@ struct Shared {
     /// Bytes of bodies that are being received.
     body_bytes: Arc<AtomicUsize>,
     websocket: Arc<Doors>,
+    refusals: Arc<Refusals>,
 }
 
 impl Gateway {
@@ -28,7 +30,14 @@ impl Gateway {
     pub fn new(hub: Arc<Hub>, config: GatewayConfig) -> Self {
         let shutdown = Shutdown::new();
         let websocket = Doors::new(&config.websocket, shutdown.clone());
-        Self(Arc::new(Shared { hub, config, shutdown, body_bytes: Arc::default(), websocket }))
+        Self(Arc::new(Shared {
+            hub,
+            config,
+            shutdown,
+            body_bytes: Arc::default(),
+            websocket,
+            refusals: Arc::default(),
+        }))
     }
 
     /// The hub behind the doors.
@@ -48,6 +57,10 @@ impl Gateway {
 
     pub(crate) fn websocket(&self) -> &Arc<Doors> {
         &self.0.websocket
+    }
+
+    pub(crate) fn refusals(&self) -> &Arc<Refusals> {
+        &self.0.refusals
     }
 
     pub(crate) fn body_bytes(&self) -> &Arc<AtomicUsize> {

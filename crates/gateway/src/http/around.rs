@@ -10,7 +10,8 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::Route;
 use axum::routing::future::RouteFuture;
-use http::header::{CONNECTION, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONNECTION, EXPECT, HOST, ORIGIN, TRANSFER_ENCODING};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::Body as _;
 use quintet_wire::problem::kind::Kind;
@@ -21,6 +22,7 @@ use crate::auth;
 use crate::error::{Problem, Result};
 use crate::http::body::{self, Lent};
 use crate::origin::{self, Admission};
+use crate::refused::Asked;
 use crate::state::Gateway;
 
 /// Bytes of a request's target, path and query together.
@@ -63,7 +65,10 @@ impl Service<Request> for Surrounded {
             Err(problem) => Entry::Answered(problem.into_response(), None),
         };
         let (step, allowed) = match entry {
-            Entry::Answered(response, allowed) => (Step::Answered(Some(response)), allowed),
+            Entry::Answered(response, allowed) => {
+                tell_foreign(&self.gateway, &request, &response);
+                (Step::Answered(Some(response)), allowed)
+            }
             Entry::Admitted(allowed) => (Step::Running(self.inner.call(request)), allowed),
         };
         Answering { gateway: self.gateway.clone(), allowed, body, expects, step }
@@ -152,6 +157,17 @@ pub(crate) fn enter(gateway: &Gateway, request: &mut Request) -> Entry {
             }
         },
     }
+}
+
+/// Tells of a request that was answered at once because it is a foreign page's.
+pub(crate) fn tell_foreign(gateway: &Gateway, request: &Request, answer: &Response) {
+    if answer.status() != StatusCode::FORBIDDEN {
+        return;
+    }
+    let asked = Asked::of(request.method(), request.uri(), request.extensions());
+    let shown = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let host = request.uri().authority().map(Authority::as_str).or_else(|| shown(HOST)).unwrap_or_default();
+    gateway.refusals().foreign(&asked, host, shown(ORIGIN).unwrap_or_default());
 }
 
 /// After the handler, or instead of it.

@@ -12,6 +12,7 @@ use crate::http::around::{self, Entry};
 use crate::http::dialect::Dialect;
 use crate::http::topics::Answer;
 use crate::http::{services, topics};
+use crate::serve::Guest;
 use crate::state::Gateway;
 
 /// Whose handler a path leads to.
@@ -49,9 +50,17 @@ enum Step {
 
 impl Call {
     /// Begins to answer a request whose body is there in whole.
-    pub(crate) fn new(gateway: &Gateway, handler: Handler, mut request: Request) -> Self {
+    pub(crate) fn new(gateway: &Gateway, handler: Handler, mut request: Request, guest: &Guest) -> Self {
+        // Only for what is told of who is refused, so not where nobody is.
+        if !gateway.config().tokens.is_empty() {
+            request.extensions_mut().insert(guest.clone());
+        }
         let (step, allowed) = match around::enter(gateway, &mut request) {
-            Entry::Answered(response, allowed) => (Step::Answered(Some(Box::new(response))), allowed),
+            Entry::Answered(response, allowed) => {
+                request.extensions_mut().insert(guest.clone());
+                around::tell_foreign(gateway, &request, &response);
+                (Step::Answered(Some(Box::new(response))), allowed)
+            }
             Entry::Admitted(allowed) => {
                 let answer = match handler {
                     Handler::Topic(dialect) => topics::call(gateway.clone(), dialect, request),

@@ -81,7 +81,7 @@ pub(crate) struct TopicRequest {
 }
 
 fn dispatch(gateway: Gateway, dialect: Dialect, request: Request) -> Result<Answer> {
-    let Caller(access) = Caller::of(&gateway, request.headers(), request.extensions())?;
+    let Caller(access) = Caller::of_request(&gateway, &request)?;
     unheeded::refuse(request.method(), request.headers())?;
     let path = request.uri().path().strip_prefix(dialect.prefix()).unwrap_or_default();
     let name = decode_path(path)?;
@@ -125,7 +125,7 @@ impl TopicRequest {
 pub(crate) fn check_read(access: &Access, topic: &TopicName) -> Result<()> {
     if topic.is_reserved() && !topic.as_str().starts_with("$replies/") && topic.members_of().is_none() {
         let detail = "names that begin with $ are the hub's own; of these only $replies/… and $presence/… can be read";
-        return Err(Problem::new(Kind::Forbidden, detail));
+        return Err(access.refuse(Operation::Subscribe, topic.as_str(), detail).into());
     }
     Ok(access.check(Operation::Subscribe, topic)?)
 }

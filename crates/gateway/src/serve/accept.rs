@@ -2,6 +2,7 @@
 //! a server of its own mounts the router there instead.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -90,15 +91,24 @@ pub enum Shortcut {
 /// A connection's place among those that are allowed. It is in every request's extensions; who takes a connection over
 /// (a WebSocket) keeps a clone for as long as it lasts, so that it is counted and waited for.
 #[derive(Debug, Clone)]
-pub struct Guest {
-    _place: Arc<OwnedSemaphorePermit>,
+pub struct Guest(Arc<Place>);
+
+#[derive(Debug)]
+struct Place {
+    _permit: OwnedSemaphorePermit,
     secure: bool,
+    peer: SocketAddr,
 }
 
 impl Guest {
     /// Whether the connection is behind TLS, so that the hub's URL begins with `https`.
     pub fn is_secure(&self) -> bool {
-        self.secure
+        self.0.secure
+    }
+
+    /// Who is at the other end; behind a proxy, that is the proxy.
+    pub fn peer(&self) -> SocketAddr {
+        self.0.peer
     }
 }
 
@@ -123,11 +133,11 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown, co
     let server = Arc::new(Server { router, lean, shutdown: shutdown.clone(), config });
     let mut stop = std::pin::pin!(shutdown.begun());
     loop {
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             biased;
             () = &mut stop => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     rest_after(&error).await;
                     continue;
@@ -135,8 +145,9 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown, co
             },
         };
         match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => {
-                let guest = Guest { _place: Arc::new(place), secure: server.config.tls.is_some() };
+            Ok(permit) => {
+                let place = Place { _permit: permit, secure: server.config.tls.is_some(), peer };
+                let guest = Guest(Arc::new(place));
                 tokio::spawn(Arc::clone(&server).connection(stream, guest));
             }
             // A handshake would cost more than the answer that it is for.

@@ -29,7 +29,7 @@ pub(crate) fn routes() -> Router<Gateway> {
 /// Answers a request to a service.
 pub(crate) fn call(gateway: Gateway, request: Request) -> Answer {
     answer(async move {
-        let caller = Caller::of(&gateway, request.headers(), request.extensions())?;
+        let caller = Caller::of_request(&gateway, &request)?;
         call::call(State(gateway), caller, request).await
     })
 }

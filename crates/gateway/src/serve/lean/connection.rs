@@ -119,7 +119,7 @@ impl Lean {
         *unread = if unread.len() == whole.len { Bytes::new() } else { Bytes::copy_from_slice(&unread[whole.len..]) };
         let is_head = whole.request.method() == Method::HEAD;
         let response = match &self.way {
-            Way::Straight(gateway) => Coming::Straight(Call::new(gateway, whole.handler, whole.request)),
+            Way::Straight(gateway) => Coming::Straight(Call::new(gateway, whole.handler, whole.request, guest)),
             Way::Router(router) => {
                 whole.request.extensions_mut().insert(guest.clone());
                 let response = router.call(whole.request);

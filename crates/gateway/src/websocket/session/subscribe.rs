@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quintet_core::access::Access;
+use quintet_core::access::{Access, Operation};
 use quintet_core::error::Error;
 use quintet_core::fanout::FollowerHandle;
 use quintet_core::following::{Selection, Start};
@@ -179,7 +179,7 @@ fn too_many() -> Problem {
 fn check_filter(access: &Access, filter: &Filter) -> Result<()> {
     if filter.as_str().starts_with('$') && filter.members_of().is_none() {
         let detail = "names that begin with $ are the hub's own; of these only $presence/… can be read by a filter";
-        return Err(Problem::new(Kind::Forbidden, detail));
+        return Err(access.refuse(Operation::Subscribe, filter.as_str(), detail).into());
     }
     Ok(access.check_filter(filter)?)
 }
