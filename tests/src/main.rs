@@ -22,6 +22,7 @@ mod damage;
 mod done;
 mod event_source;
 mod examples;
+mod files;
 mod groups;
 mod groups_cli;
 mod presence;

@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod engines;
 mod entropy;
+mod files;
 mod greeting;
 mod listen;
 mod logging;

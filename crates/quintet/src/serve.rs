@@ -22,6 +22,7 @@ use crate::config::layers::{Loaded, Sources, load};
 use crate::config::settings::Settings;
 use crate::engines;
 use crate::entropy::Entropy;
+use crate::files;
 use crate::greeting::greeting;
 use crate::listen::{addresses, bind, check_exposure};
 use crate::logging::{self, LogFlags, Who};
@@ -76,7 +77,7 @@ pub(crate) fn run(args: ServeArgs, logging: &LogFlags) -> Result<(), Failure> {
     let addresses = addresses(&settings.listen).map_err(|error| Failure::usage(format!("{error:#}")))?;
     check_exposure(&settings, &addresses).map_err(Failure::usage)?;
     let certificate = Certificate::load(&settings).map_err(Failure::usage)?;
-    raise_file_limit(&settings);
+    files::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -152,7 +153,9 @@ fn hub(
         }
         // The router is served as it is, so that nothing is left out.
         let shortcut = Shortcut::Handlers(gateway.clone());
-        let connections = ServeConfig { tls, shortcut, ..settings.connections(settings.shutdown_timeout) };
+        let allowed = files::connections(settings.http.connections, listeners.len());
+        let connections =
+            ServeConfig { tls, shortcut, connections: allowed, ..settings.connections(settings.shutdown_timeout) };
         run_until_told(settings, &gateway, listeners, connections, signals).await
     })
 }
@@ -230,24 +233,4 @@ async fn end(
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Every connection takes a file descriptor, and systems allow far fewer than they could.
-fn raise_file_limit(settings: &Settings) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current != limit.maximum
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
-    {
-        tracing::debug!(%error, "the limit of open files stays as it is");
-    }
-    if let Some(files) = getrlimit(Resource::Nofile).current
-        && files < settings.http.connections as u64
-    {
-        tracing::info!(
-            files,
-            connections = settings.http.connections,
-            "fewer files can be open than connections are allowed"
-        );
-    }
 }
