@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use quintet_core::error::{Error, Kind};
 
 use crate::disk::surviving::{Surviving, is_unreadable};
@@ -39,6 +39,8 @@ pub(crate) struct SegmentSet {
     damaged: RwLock<Vec<DamagedOffsets>>,
     /// Whether it does.
     noted: AtomicBool,
+    /// Held while that file is written; readers do not wait for it.
+    noting: Mutex<()>,
 }
 
 impl SegmentSet {
@@ -49,7 +51,15 @@ impl SegmentSet {
         damaged: Vec<DamagedOffsets>,
     ) -> Self {
         let (list, noted) = (RwLock::new(Arc::new(segments)), AtomicBool::new(damaged.is_empty()));
-        Self { disk, salt, list, handles: Handles::default(), damaged: RwLock::new(damaged), noted }
+        Self {
+            disk,
+            salt,
+            list,
+            handles: Handles::default(),
+            damaged: RwLock::new(damaged),
+            noted,
+            noting: Mutex::default(),
+        }
     }
 
     /// The broken stretch of the log in which this offset lies.
@@ -180,15 +190,19 @@ impl SegmentSet {
 
     /// Writes down what is damaged, if that has not been done.
     pub(crate) fn write_damage(&self) -> io::Result<()> {
+        // One at a time: they would write the same file.
+        let noting = self.noting.lock();
         if self.noted.load(Ordering::Relaxed) {
             return Ok(());
         }
-        // One at a time: they would write the same file.
-        let damaged = self.damaged.write();
-        if remembered(&*self.disk, self.salt)? != *damaged {
+        let damaged = self.damaged.read().clone();
+        if remembered(&*self.disk, self.salt)? != damaged {
             remember(&*self.disk, self.salt, &damaged)?;
         }
-        self.noted.store(true, Ordering::Relaxed);
+        // More may have been found meanwhile.
+        let known = self.damaged.read();
+        self.noted.store(known.len() == damaged.len(), Ordering::Relaxed);
+        drop(noting);
         Ok(())
     }
 
