@@ -9,6 +9,7 @@ pub mod disk;
 pub mod inspect;
 pub mod store;
 
+mod ballast;
 mod checkpoint;
 mod codec;
 mod commit;

@@ -2,12 +2,12 @@
 
 use std::io;
 
+use crate::ballast::{is_full, with_room};
 use crate::checkpoint::content::Captured;
 use crate::checkpoint::decode::{decode, is_whole};
 use crate::disk::surviving::is_unreadable;
 use crate::disk::{ASIDE, Disk, read_all, replace};
 use crate::format::header::StoreHead;
-use crate::upkeep::ballast::{is_full, with_room};
 
 /// How many are kept: the newest, and one in case that it is damaged.
 pub(crate) const CHECKPOINTS_KEPT: usize = 2;

@@ -4,12 +4,12 @@
 use std::io;
 use std::sync::Arc;
 
+use crate::ballast::is_full;
 use crate::disk::{Disk, File};
 use crate::format::header::{SEGMENT_HEAD, SegmentHead, SegmentKey, StoreHead};
 use crate::index::memory::MemoryIndex;
 use crate::segments::segment::{OPEN_END, Segment};
 use crate::segments::set::SegmentSet;
-use crate::upkeep::ballast::is_full;
 
 /// The end of the log.
 #[derive(Debug)]

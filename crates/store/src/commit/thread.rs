@@ -11,6 +11,7 @@ use quintet_core::engine::ledger::Ledger;
 use quintet_core::engine::transaction::Record;
 use quintet_core::error::{Error, Kind};
 
+use crate::ballast::{is_full, with_room};
 use crate::checkpoint::content::Captured;
 use crate::commit::answers::{Answering, Answers};
 use crate::commit::appender::{Appender, Written};
@@ -18,7 +19,6 @@ use crate::commit::group::{BatchContext, Change, Group, Lives};
 use crate::commit::queue::{Job, Patience, Work};
 use crate::index::Entry;
 use crate::shared::Shared;
-use crate::upkeep::ballast::{is_full, with_room};
 
 /// Bytes of one group; what waits beyond goes into the next one.
 const GROUP_BYTES_MAX: usize = 4 << 20;

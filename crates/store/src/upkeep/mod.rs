@@ -1,6 +1,5 @@
 //! What is done in the background: index files, retention, checkpoints, and giving space back.
 
-pub(crate) mod ballast;
 pub(crate) mod compact;
 pub(crate) mod output;
 pub(crate) mod reclaim;

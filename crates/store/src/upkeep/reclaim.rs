@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::ballast::is_full;
 use crate::checkpoint::content::{Captured, Kept};
 use crate::format::header::SegmentKey;
 use crate::index::pack::{chunk_of, get_entries};
@@ -14,7 +15,6 @@ use crate::lineage::Pins;
 use crate::segments::segment::{Segment, Usage};
 use crate::segments::set::Index;
 use crate::shared::Shared;
-use crate::upkeep::ballast::is_full;
 use crate::upkeep::compact::compact;
 use crate::upkeep::trouble::Trouble;
 

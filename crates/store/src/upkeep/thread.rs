@@ -7,11 +7,11 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::ballast::{keep, with_room};
 use crate::checkpoint::content::Captured;
 use crate::checkpoint::files;
 use crate::copies::{CopyWriter, remove_old};
 use crate::shared::Shared;
-use crate::upkeep::ballast::{keep, with_room};
 use crate::upkeep::reclaim::{Persisted, Reclaim};
 use crate::upkeep::retention::trim_all;
 use crate::upkeep::trouble::Trouble;
